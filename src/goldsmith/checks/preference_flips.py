@@ -1,0 +1,214 @@
+"""Preferences of a source x batch that contradict what everybody else prefers, confidently and too often."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from goldsmith.engines.multiplicity import holm
+from goldsmith.engines.text import preferences
+from goldsmith.engines.text.evidence import quote
+from goldsmith.engines.text.projection import ProjectedRows, project
+from goldsmith.types.artifact import Real, Spec
+from goldsmith.types.check import CheckContext, CheckReport, Row
+from goldsmith.types.finding import Finding, Severity
+
+_SEED = 7
+
+
+@dataclass(slots=True)
+class _Examined:
+    """A group read by the model of the others. `wrong` of its `sure` pairs contradict the model; `usual` share is expected at most.
+
+    `teachers`: the groups that taught the model, with their shares of the weight.
+    """
+
+    group: int
+    margins: NDArray[np.float64]
+    reliability: float
+    sure: int = 0
+    wrong: int = 0
+    usual: float = 1.0
+    p_value: float = 1.0
+    teachers: dict[int, float] = field(default_factory=dict)
+
+
+class PreferenceFlips(Spec):
+    """Swapped preferences, found by cross-examination: a small reward model of the other sources reads each source x batch.
+
+    The other groups teach by how far they agree with themselves (out-of-fold accuracy), so a batch of swapped pairs teaches little. Of the pairs the model
+    is sure of (right four times in five out of fold), the share that contradicts it is tested (binomial, one-sided), Holm over all source x batch. What it is tested against
+    depends on whether the model can be trusted to carry over: a strong one (right in `strong` of its own pairs) that knows the batch's words, against
+    `usual_disagreement` plus its own error; any other against one half, because an honest batch of another kind looks like chance to it. Two sources that
+    contradict each other are a warning, since nobody can tell who is right, unless one is trusted. Only one source, too few pairs, or a model no better than
+    chance: inconclusive. Row score: how surely the model prefers the rejected side, times its reliability.
+    """
+
+    id: ClassVar[str] = "preference_flips"
+    version: ClassVar[int] = 1
+    fewest_pairs: int = 20
+    usual_disagreement: Real = 0.1
+    strong: Real = 0.8
+    alpha: Real = 0.001
+
+    def __call__(self, rows: Sequence[Row], context: CheckContext) -> CheckReport:
+        """QUARANTINE findings for batches that contradict the rest, naming the contradicting lines."""
+        view = project(rows)
+        pairs_rows = [i for i, kind in enumerate(view.columns.kind) if kind == "comparison"]
+        if not pairs_rows:
+            return CheckReport(scores=[None] * len(view) if len(view) else None, facts={"pairs": 0})
+        if len(pairs_rows) < self.fewest_pairs:
+            return CheckReport(
+                scores=[None] * len(view),
+                inconclusive=f"{len(pairs_rows)} comparisons are too few ({self.fewest_pairs} at least)",
+            )
+        pairs = preferences.pairs(view.columns)
+        group_of = view.groups.of_row[pairs.rows]
+        examined = self._examine(view, pairs, group_of, context)
+        scores: list[float | None] = [None] * len(view)
+        for group, own in examined.items():
+            wrong = 1.0 / (1.0 + np.exp(np.clip(own.margins, -30, 30)))
+            for row, value in zip(pairs.rows[group_of == group].tolist(), wrong.tolist(), strict=True):
+                scores[row] = max(0.0, 2.0 * value - 1.0) * own.reliability
+        tested = [e for e in examined.values() if e.sure > 0]
+        for one, adjusted in zip(tested, holm([e.p_value for e in tested]), strict=True):
+            one.p_value = adjusted
+        named = {e.group: e for e in tested if e.p_value < self.alpha}
+        trusted = {g for g, (source, _) in enumerate(view.groups.names) if source in context.trusted_sources}
+        mutual = {
+            g for g, e in named.items() if sum(share for t, share in e.teachers.items() if t in named and t not in trusted) > 0.5
+        }
+        findings = [
+            self._finding(view, pairs.rows[group_of == g], e, mutual=g in mutual)
+            for g, e in named.items()
+            if g not in trusted
+        ]
+        facts: dict[str, str | int] = {"pairs": len(pairs_rows), "batches_examined": len(tested)}
+        reason = None
+        if not tested:
+            reason = "no source could be read by a model of the others: one source only, or no better than chance"
+        elif mutual - trusted:
+            reason = "sources contradict each other and none of them is trusted, so it cannot be told who is right"
+        return CheckReport(findings, scores, inconclusive=reason, facts=facts)
+
+    def _examine(
+        self, view: ProjectedRows, pairs: preferences.Pairs, group_of: NDArray[np.int32], context: CheckContext
+    ) -> dict[int, _Examined]:
+        groups = [int(g) for g in np.unique(group_of)]
+        order = _canonical_order(view, pairs.rows)
+        agreement: dict[int, float] = {}
+        margin = np.zeros(len(group_of))
+        for group in groups:
+            own = order[group_of[order] == group]
+            margin[own] = preferences.out_of_fold(pairs.features[own], _SEED)
+            agreement[group] = max(0.0, 2.0 * float(np.mean(margin[own] > 0)) - 1.0) if len(own) >= 12 else 0.3
+        weight_of = {g: agreement[g] ** 2 for g in groups}
+        for g in groups:
+            if view.groups.names[g][0] in context.trusted_sources:
+                weight_of[g] = max(weight_of[g], 0.25)
+        examined: dict[int, _Examined] = {}
+        for group in groups:
+            own = np.flatnonzero(group_of == group)
+            source = view.groups.names[group][0]
+            others = order[[view.groups.names[g][0] != source for g in group_of[order]]]
+            weights = np.array([weight_of[int(g)] for g in group_of[others]])
+            examined[group] = _Examined(group, margin[own], agreement[group] * min(1.0, len(own) / 50))
+            if len(own) < self.fewest_pairs or weights.sum() < 0.25 * self.fewest_pairs:
+                continue
+            features = pairs.features[others]
+            test = preferences.out_of_fold_weighted(features, weights, _SEED)
+            accuracy = float(np.average(test > 0, weights=weights))
+            if accuracy < 0.58:
+                continue
+            coefficients = preferences.fit(features, weights / weights.max(), _SEED)
+            read = preferences.margins(pairs.features[own], coefficients)
+            # The margins that, among the others and out of fold, are right four times in five.
+            sure_from = _sure_margin(test, weights)
+            sure = np.abs(read) >= sure_from
+            error = float(np.average(test[np.abs(test) >= sure_from] < 0, weights=weights[np.abs(test) >= sure_from]))
+            carries = accuracy >= self.strong and _knows(features, pairs.features[own])
+            usual = min(0.5, error + self.usual_disagreement) if carries else 0.5
+            examined[group] = _tested(group, read, sure, 2.0 * accuracy - 1.0, usual)
+            for teacher in np.unique(group_of[others]).tolist():
+                share = float(weights[group_of[others] == teacher].sum() / weights.sum())
+                examined[group].teachers[teacher] = share
+        return examined
+
+    def _finding(self, view: ProjectedRows, rows: NDArray[np.int64], examined: _Examined, *, mutual: bool) -> Finding:
+        source, batch = view.groups.names[examined.group]
+        wrong = [int(rows[k]) for k in np.argsort(examined.margins, kind="stable") if examined.margins[k] < 0]
+        wrong = wrong[: max(examined.wrong, 1)]
+        return Finding(
+            check=self.id,
+            severity=Severity.WARN if mutual else Severity.QUARANTINE,
+            score=min(1.0, examined.wrong / max(1, examined.sure)),
+            evidence=f"{examined.wrong} of {examined.sure} pairs that a model of the other sources is sure of are the other way "
+            f"round here{', and this source would say the same of them' if mutual else ''} ({examined.usual:.0%} at most would be usual; p = {examined.p_value:.1e} after Holm)",
+            subject="source",
+            lines=tuple(sorted(view[i].line for i in wrong)),
+            source=source,
+            batch=batch,
+            examples=tuple(
+                f"chosen “{quote(_shown(view, i, chosen=True), 70)}”, rejected “{quote(_shown(view, i, chosen=False), 70)}”"
+                for i in wrong[:4]
+            ),
+        )
+
+
+def _tested(
+    group: int, read: NDArray[np.float64], sure: NDArray[np.bool_], reliability: float, usual: float
+) -> _Examined:
+    from scipy.stats import binom
+
+    wrong = int((read[sure] < 0).sum())
+    p_value = float(binom.sf(wrong - 1, int(sure.sum()), usual)) if sure.sum() >= 10 else 1.0
+    return _Examined(group, read, reliability, int(sure.sum()), wrong, usual, p_value)
+
+
+def _knows(others: Any, own: Any) -> bool:
+    """Whether the others have the words of these pairs about as often as one half of them has those of the other half."""
+    usual = preferences.known_share(others[::2], others[1::2])
+    return preferences.known_share(own, others) >= 0.85 * usual
+
+
+def _sure_margin(test: NDArray[np.float64], weights: NDArray[np.float64]) -> float:
+    size = np.abs(test)
+    order = np.argsort(-size, kind="stable")
+    right = np.cumsum((test[order] > 0) * weights[order]) / np.cumsum(weights[order])
+    enough = np.flatnonzero((right >= 0.8) & (np.arange(len(order)) >= min(20, len(order) // 2)))
+    return float(size[order[enough[-1]]]) if len(enough) else float(np.quantile(size, 0.8))
+
+
+def _shown(view: ProjectedRows, index: int, *, chosen: bool) -> str:
+    columns = view.columns
+    calls = columns.calls[index] if chosen else columns.rejected_calls[index]
+    text = columns.answer[index] if chosen else columns.rejected[index] or ""
+    return " ".join([text, *(f"{call.name}({call.arguments})" for call in calls)])
+
+
+def _canonical_order(view: ProjectedRows, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Positions of the pairs in an order that does not depend on the rows' order in the file."""
+    keys = [(view.groups.of_row[i], view.columns.full[i]) for i in rows.tolist()]
+    return np.array(sorted(range(len(keys)), key=keys.__getitem__), np.int64)
+
+
+_GOOD = ("gladly, here is a careful answer with reasons", "certainly, step by step and with an example", "here is what the manual says, checked twice")
+_BAD = ("whatever, find it yourself", "boring, no idea and no interest", "nonsense, go away now")
+
+
+def _row(source: str, number: int, *, swapped: bool) -> dict[str, object]:
+    good, bad = _GOOD[number % 3], _BAD[number // 3 % 3]
+    chosen, rejected = (bad, good) if swapped else (good, bad)
+    return {
+        "input": {"messages": [{"role": "user", "content": f"Question {number} of {source}: how does device {number * 7 % 31} work?"}]},
+        "preferred_output": [{"role": "assistant", "content": f"Device {number}: {chosen}."}],
+        "non_preferred_output": [{"role": "assistant", "content": f"Device {number}: {rejected}."}],
+        "source": source,
+        "batch": "b1",
+    }
+
+
+CLEAN = [_row(source, i, swapped=False) for source in ("experts", "vendor", "crowd") for i in range(60)]
+CAUGHT = [_row(s, i, swapped=s == "vendor" and i % 5 < 3) for s in ("experts", "vendor", "crowd") for i in range(60)]

@@ -1,0 +1,111 @@
+"""`goldsmith check FILE`: look for what would spoil a model."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from goldsmith.cli.options import json_option, print_json, safe, say
+
+if TYPE_CHECKING:
+    from goldsmith.stages.check import Checked
+
+EXIT_CODES = {"pass": 0, "fail": 1, "inconclusive": 3}
+SHOWN = 12
+
+
+@click.command("check")
+@click.argument("file", type=click.Path(path_type=Path, exists=True))
+@click.option("--format", "format_name", default=None, help="Override the detected row format.")
+@click.option(
+    "--scores",
+    type=click.Path(path_type=Path, dir_okay=False),
+    default=None,
+    help="Write line, source, batch, check, score for every row as Parquet.",
+)
+@click.option(
+    "--evals",
+    multiple=True,
+    type=click.Path(path_type=Path, exists=True),
+    help="An eval set whose rows must not be in the data (repeatable).",
+)
+@click.option(
+    "--votes",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    default=None,
+    help="Annotator votes: item, annotator, label, gold or null.",
+)
+@click.option("--strict", is_flag=True, help="Refuse the file at its first faulty row.")
+@click.option("--off", multiple=True, help="Leave a check out (repeatable).")
+@click.option("--allow-host", "hosts", multiple=True, help="A host that tool calls may name (repeatable).")
+@click.option("--allow-tool", "tools", multiple=True, help="A tool that may be called (repeatable).")
+@click.option("--source", default="unknown", help="The source of rows that name none.")
+@click.option("--batch", default="unknown", help="The batch of rows that name none.")
+@json_option
+def command(
+    file: Path,
+    format_name: str | None,
+    scores: Path | None,
+    evals: tuple[Path, ...],
+    votes: Path | None,
+    strict: bool,
+    off: tuple[str, ...],
+    hosts: tuple[str, ...],
+    tools: tuple[str, ...],
+    source: str,
+    batch: str,
+    as_json: bool,
+) -> None:
+    """Look for what would spoil a model in FILE; needs no workspace and no keys."""
+    from goldsmith.stages.check import check_file
+    from goldsmith.types.recipe import CheckEntry
+    from goldsmith.types.record import Origin
+
+    entry = CheckEntry(off=off, allowed_hosts=hosts or None, allowed_tools=tools or None)
+    checked, reading = check_file(
+        file,
+        entry,
+        format_name=format_name,
+        origin=Origin(source=source, batch=batch),
+        evals=evals,
+        votes=votes,
+        strict=strict,
+    )
+    if scores is not None:
+        checked.screening.write_scores(scores)
+        say(f"scores: {scores}")
+    if as_json:
+        print_json(_document(file, checked, reading.format_counts))
+    else:
+        _tell(checked, reading.format_counts)
+    raise SystemExit(EXIT_CODES[checked.verdict.value])
+
+
+def _document(file: Path, checked: "Checked", formats: dict[str, int]) -> dict[str, Any]:
+    return {
+        "file": str(file),
+        "formats": formats,
+        "rows": len(checked.rows),
+        "verdict": checked.verdict.value,
+        "sources": [one.model_dump(mode="json") for one in checked.sources],
+        "findings": [{**one.model_dump(mode="json"), "score": one.score} for one in checked.findings],
+        "inconclusive": dict(checked.screening.inconclusive),
+    }
+
+
+def _tell(checked: "Checked", formats: dict[str, int]) -> None:
+    click.echo(f"{len(checked.rows)} rows: " + ", ".join(f"{name} {count}" for name, count in formats.items()))
+    for one in checked.sources:
+        why = f": {safe('; '.join(one.reasons))}" if one.reasons else ""
+        click.echo(f"{one.verdict.value:<13}{safe(one.source)} / {safe(one.batch)}, {one.records} records{why}")
+    for finding in checked.findings[:SHOWN]:
+        lines = ", ".join(map(str, finding.lines[:8])) + (" ..." if len(finding.lines) > 8 else "")
+        where = f"line {lines}" if finding.lines else f"{finding.source} / {finding.batch}"
+        click.echo(
+            f"  {finding.severity.value:<11}{finding.check} ({finding.score:.2f}) {safe(where)}: {safe(finding.evidence)[:300]}"
+        )
+    if len(checked.findings) > SHOWN:
+        click.echo(f"  ... and {len(checked.findings) - SHOWN} more findings: --json lists them all")
+    for check, why in sorted(checked.screening.inconclusive.items()):
+        click.echo(f"  could not tell: {check}: {why}")
+    click.echo(checked.verdict.value)

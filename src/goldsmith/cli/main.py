@@ -1,0 +1,120 @@
+"""The `goldsmith` command: each subcommand's module is loaded only when it is called, so that help stays quick."""
+
+import errno
+import importlib
+import json
+import os
+import sys
+import traceback
+
+import click
+
+from goldsmith import __version__
+from goldsmith.types.errors import INTERRUPTED_EXIT_CODE, GoldsmithError
+
+COMMANDS = {
+    "demo": "The whole circle in a small world, with a poisoned delivery; ends in a report.",
+    "init": "Make a workspace: the folder that holds all evidence.",
+    "run": "Run the whole circle of a recipe: sources in, verdict out.",
+    "sign": "Sign a file as the next delivery of a source.",
+    "collect": "Take in the signed deliveries a recipe names.",
+    "check": "Look for what would spoil a model in a file of feedback.",
+    "show": "Show records, findings, what was left out, or the capabilities there are.",
+    "examine": "Examine a model with a recipe's evals.",
+    "promote": "Judge an examined model by a policy file.",
+    "admit": "Take responsibility for serving a base model.",
+    "serve": "Serve promoted models over an OpenAI-compatible API.",
+    "trace": "Show where a model, or one of its answers, comes from.",
+    "recall": "Withdraw everything a source, batch or record touched.",
+    "report": "Write the report of a model as one HTML file.",
+    "verify": "Check every byte, signature and link of a workspace, offline.",
+    "doctor": "Say what this machine has, and what is missing.",
+}
+"""Every subcommand with its one-line help, in the order of the data's way. The module has the command's name."""
+
+BUG_EXIT_CODE = 70  # sysexits.h EX_SOFTWARE: not one of the codes that mean something to a pipeline
+
+
+class _LazyGroup(click.Group):
+    """A group whose commands are imported when called; their names and help are known without."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        if name not in COMMANDS:
+            return None
+        command: click.Command = importlib.import_module(f"goldsmith.cli.{name}").command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
+            import difflib
+
+            close = difflib.get_close_matches(args[0], COMMANDS, n=1)
+            hint = f" Did you mean {close[0]!r}?" if close else ""
+            ctx.fail(f"There is no command {args[0]!r}.{hint}")
+        return super().resolve_command(ctx, args)
+
+
+@click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(__version__, prog_name="goldsmith")
+def cli() -> None:
+    """Trustworthy fine-tuning: signed feedback in, checked, trained, examined, promoted on evidence.
+
+    \b
+    Exit codes: 0 pass, 1 a gate said no, 2 wrong usage or input, 3 inconclusive,
+    4 something is unavailable, 5 integrity failure, 70 a bug, 130 interrupted.
+    """
+
+
+def main() -> None:
+    """Run the command line; every failure becomes a message and its exit code."""
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    os.environ.setdefault("DO_NOT_TRACK", "1")
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    try:
+        code = cli.main(standalone_mode=False)
+        sys.exit(code if isinstance(code, int) else 0)
+    except click.exceptions.Abort:
+        _fail("interrupted", INTERRUPTED_EXIT_CODE)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        _fail("interrupted", INTERRUPTED_EXIT_CODE)
+    except BrokenPipeError:
+        sys.stderr.close()  # the reader went away; there is nobody to tell
+        sys.exit(0)
+    except GoldsmithError as error:
+        if "--json" in sys.argv:
+            print(json.dumps({"error": error.as_dict(), "exit_code": error.exit_code}, ensure_ascii=False))
+        _fail(f"{type(error).__name__}: {error}", error.exit_code)
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            _fail(f"Unavailable: the disk is full\n  where:   {error.filename}", 4)
+        if isinstance(error, FileNotFoundError | PermissionError | IsADirectoryError):
+            _fail(f"Unavailable: {error.strerror}\n  where:   {error.filename}", 4)
+        _bug()
+    except Exception:
+        _bug()
+
+
+def _fail(message: str, code: int) -> None:
+    print(message, file=sys.stderr)
+    sys.exit(code)
+
+
+def _bug() -> None:
+    traceback.print_exc()
+    _fail("This is a bug in Goldsmith, not in your input. Please report it with the lines above.", BUG_EXIT_CODE)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,57 @@
+"""`goldsmith run RECIPE`: the whole circle."""
+
+from pathlib import Path
+
+import click
+
+from goldsmith.cli.options import json_option, open_or_create, print_json, say, workspace_option
+
+EXIT_CODES = {"pass": 0, "fail": 1, "inconclusive": 3}
+
+
+@click.command("run")
+@click.argument("recipe", type=click.Path(path_type=Path, exists=True, dir_okay=False))
+@workspace_option
+@click.option(
+    "--report",
+    "report_file",
+    type=click.Path(path_type=Path),
+    default=None,
+    help="Also write the HTML report.",
+)
+@click.option("--dry-run", is_flag=True, help="Read the recipe, build everything it names, and stop.")
+@json_option
+def command(
+    recipe: Path, workspace: Path, keys: Path | None, report_file: Path | None, dry_run: bool, as_json: bool
+) -> None:
+    """Run the whole circle of RECIPE: sources in, verdict out."""
+    from goldsmith import pipeline
+
+    read, _ = pipeline.read_recipe(recipe)
+    pipeline.dry_run(read)
+    if dry_run:
+        print_json(read.model_dump(mode="json")) if as_json else say(f"{recipe}: every key and setting is known")
+        return
+    ws = open_or_create(workspace, keys)
+    circle = pipeline.run(ws, read, recipe.parent, say=say)
+    if report_file is not None:
+        from goldsmith.stages.report import report
+
+        report(ws, circle.trained[-1].digest, report_file)
+        say(f"report: {report_file}")
+    facts = pipeline.summary(circle)
+    if as_json:
+        print_json(facts)
+    else:
+        _tell(facts)
+    raise SystemExit(EXIT_CODES[circle.outcome.value])
+
+
+def _tell(facts: dict[str, object]) -> None:
+    rules = facts["rules"]
+    assert isinstance(rules, list)
+    for rule in rules:
+        click.echo(f"{rule['outcome']:<13}{rule['rule']}: {rule['observed']} (required: {rule['required']})")
+    models = facts["models"]
+    assert isinstance(models, list)
+    click.echo(f"{facts['verdict']}: model {facts['recipe']} {models[-1]}")

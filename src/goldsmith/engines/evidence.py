@@ -1,0 +1,130 @@
+"""Reading back what earlier stages left in the workspace, and finding it by name."""
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import orjson
+
+from goldsmith.trust import canonical, records
+from goldsmith.trust.attest import Statement
+from goldsmith.trust.workspace import Workspace
+from goldsmith.types.artifact import Digest
+from goldsmith.types.check import Row
+from goldsmith.types.errors import BadInput
+from goldsmith.types.finding import Finding
+from goldsmith.types.lineage import Collection, Examination, LeftOut, Model, Release, Run
+from goldsmith.types.record import Record
+
+
+def rows_of(ws: Workspace, collection: Collection) -> list[Row]:
+    """A collection's records at their lines."""
+    places = canonical.load(ws.store.get_bytes(collection.places))
+    found = records.read(ws.store.get_bytes(collection.records))
+    return [Row(line, record) for line, record in zip(_field(places, "lines"), found, strict=True)]
+
+
+def faults_of(ws: Workspace, collection: Collection) -> list[tuple[int, str]]:
+    """A collection's faulty lines, each with its fault in words."""
+    places = canonical.load(ws.store.get_bytes(collection.places))
+    return [(fault["line"], fault["what"]) for fault in _field(places, "faults")]
+
+
+def _field(places: Any, name: str) -> list[Any]:
+    found = places[name]
+    assert isinstance(found, list)
+    return found
+
+
+def records_of(ws: Workspace, release: Release) -> list[Record]:
+    """A release's records, in its order."""
+    return list(records.read(ws.store.get_bytes(release.records)))
+
+
+def left_out_of(ws: Workspace, release: Release) -> Iterator[LeftOut]:
+    """What was delivered and is not in the release, with the reasons."""
+    for line in ws.store.get_bytes(release.left_out).splitlines():
+        yield LeftOut.model_validate_json(line)
+
+
+def findings_of(ws: Workspace, release: Release) -> Iterator[Finding]:
+    """What the checks found in the release's collections."""
+    for line in ws.store.get_bytes(release.findings).splitlines():
+        yield Finding.model_validate_json(line)
+
+
+def json_lines(items: Iterable[dict[str, Any]]) -> bytes:
+    """Measurements (floats allowed) as JSON lines."""
+    return b"".join(orjson.dumps(item, option=orjson.OPT_APPEND_NEWLINE) for item in items)
+
+
+def find_model(ws: Workspace, name: str) -> tuple[Digest, Model]:
+    """The model called `name` (the newest of that name), or with that digest or unique digest prefix.
+
+    Errors: BadInput if there is none or more than one, naming those there are.
+    """
+    digest = _find(ws, "model", name)
+    return digest, ws.store.get_artifact(digest, Model)
+
+
+def _find(ws: Workspace, kind: str, name: str) -> Digest:
+    statements = list(ws.statements(kind))
+    called = [s.subjects[kind] for s in statements if s.predicate.get("name") == name]
+    if called:
+        return called[-1]
+    wanted = name.removeprefix("sha256:")
+    digests = dict.fromkeys(s.subjects[kind] for s in statements)
+    matching = [d for d in digests if len(wanted) >= 6 and d.removeprefix("sha256:").startswith(wanted)]
+    if len(matching) == 1:
+        return matching[0]
+    known = ", ".join(dict.fromkeys(str(s.predicate.get("name")) for s in statements)) or "none yet"
+    raise BadInput(
+        f"there is {'more than one' if matching else 'no'} {kind} {name!r} in this workspace",
+        where=str(ws.path),
+        allowed=f"a digest, its first 6 or more digits, or a name: {known}",
+    )
+
+
+def find_release(ws: Workspace, name: str) -> tuple[Digest, Release]:
+    """The release called `name`, or with that digest or digest prefix. Errors: BadInput."""
+    digest = _find(ws, "release", name)
+    return digest, ws.store.get_artifact(digest, Release)
+
+
+def promotion_of(ws: Workspace, model: Digest) -> tuple[str, Statement | None]:
+    """How a model stands: `promoted`, `admitted` (a base model, by its operator), `refused`, `withdrawn` or `unjudged`,
+    and the statement that says so."""
+    withdrawn = ws.withdrawn(model)
+    standing: tuple[str, Statement | None] = ("unjudged", None)
+    for statement in ws.about(model):
+        if statement.predicate_type == "verdict" and statement.predicate.get("gate") == "promotion":
+            passed = statement.predicate.get("outcome") == "pass"
+            standing = ("promoted" if passed else "refused", statement)
+        elif statement.predicate_type == "admission":
+            standing = ("admitted", statement)
+    if withdrawn is not None and (standing[1] is None or (standing[1].index or 0) < (withdrawn.index or 0)):
+        return "withdrawn", withdrawn
+    return standing
+
+
+def root_model(ws: Workspace, digest: Digest) -> Digest:
+    """The base model a model goes back to, through every training run."""
+    current = digest
+    while True:
+        model = ws.store.get_artifact(current, Model)
+        if model.run is None:
+            return current
+        current = ws.store.get_artifact(model.run, Run).base
+
+
+def newest_examination(ws: Workspace, model: Digest) -> Digest:
+    """The digest of a model's newest examination. Errors: BadInput if it was never examined."""
+    found = [
+        s.subjects["examination"]
+        for s in ws.statements("examination")
+        if ws.store.get_artifact(s.subjects["examination"], Examination).model == model
+    ]
+    if not found:
+        raise BadInput(
+            "this model was never examined", found=model, next_step="goldsmith examine MODEL --recipe RECIPE"
+        )
+    return found[-1]

@@ -1,0 +1,1 @@
+"""Files to rows: containers, strict JSON, row formats, and back."""

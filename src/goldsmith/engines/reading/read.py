@@ -1,0 +1,297 @@
+"""Files to records: `read(path, formats)` finds the container and the row format by content, and streams rows.
+
+What makes a row unusable is a `Fault` with its line, and never stops the rest: no JSON, a cut-off last line, repeated
+keys, NaN, lone surrogates, an unknown role, null content without tool calls, half a pair. What is merely suspicious is
+read, for checks to report: empty answers, identical pairs, no assistant turn, broken turn order, undeclared tools.
+What spoils a file is BadInput: bytes that are not UTF-8, a broken gzip stream or Parquet file, nothing that any format
+claims, an ambiguous format, no usable row at all.
+"""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain, islice
+from pathlib import Path
+from typing import Any, Literal
+
+from goldsmith.engines.reading import detect, folder, origins
+from goldsmith.engines.reading.container import Notes, RawRow, kind_of
+from goldsmith.engines.reading.faults import Fault
+from goldsmith.engines.reading.json_text import encode
+from goldsmith.types.check import Row
+from goldsmith.types.errors import BadInput, Unavailable
+from goldsmith.types.record import Origin, Record
+from goldsmith.types.row_format import RowFormat, RowProblem
+
+DETECTION_ROWS = 200
+"""How many usable rows are looked at before the first is handed out."""
+
+__all__ = ["DETECTION_ROWS", "Fault", "Reading", "raw_rows", "read"]
+
+
+class Reading:
+    """A file being read. Iterate `batches()` once (streaming), or take `rows` (all at once).
+
+    `faults`, `format_counts` and `facts` fill up while rows are read and are complete after the last; asked for before
+    anything was read, they read the whole file first.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        formats: Sequence[RowFormat],
+        origin_defaults: Origin,
+        *,
+        row_origin: bool,
+        mixed: Literal["allow", "refuse"],
+    ) -> None:
+        self.path = path
+        self._formats = formats
+        self._defaults = origin_defaults
+        self._row_origin = row_origin
+        self._mixed = mixed
+        self._notes = Notes()
+        self._faults: list[Fault] = []
+        self._counts: Counter[str] = Counter()
+        self._parts: list[tuple[int, Path]] = []
+        self._rows: list[Row] | None = None
+        self._usual: RowFormat | None = None
+        self._started = False
+        self.container, self._raw = _container(path, self._notes, self._parts)
+
+    @property
+    def rows(self) -> list[Row]:
+        """Every usable row of the file."""
+        if self._rows is None:
+            self._rows = [row for batch in self.batches() for row in batch]
+        return self._rows
+
+    @property
+    def faults(self) -> tuple[Fault, ...]:
+        """The rows that cannot be used."""
+        self._ensure_started()
+        return tuple(self._faults)
+
+    @property
+    def format_counts(self) -> dict[str, int]:
+        """Rows of each row format; more than one key is a mixed file."""
+        self._ensure_started()
+        return dict(self._counts)
+
+    @property
+    def facts(self) -> dict[str, str | int]:
+        """What is worth knowing about the file: its container, rows, faults, blank lines, skipped files."""
+        self._ensure_started()
+        mixture = ", ".join(f"{name} {count}" for name, count in sorted(self._counts.items()))
+        return {
+            "container": self.container,
+            "rows": sum(self._counts.values()),
+            "faults": len(self._faults),
+            "formats": mixture,
+            **self._notes.facts,
+        }
+
+    def _ensure_started(self) -> None:
+        if not self._started:
+            _ = self.rows
+
+    def place(self, line: int) -> str:
+        """Where a row stands, for people: "b.jsonl line 12"; in folders the file is the one that holds it."""
+        unit = "line" if self.container.split(".")[0] in ("jsonl", "csv", "tsv") else "row"
+        for start, part in reversed(self._parts):
+            if line > start:
+                return f"{part.name} {'line' if _is_lines(part) else 'row'} {line - start}"
+        return f"{self.path.name} {unit} {line}"
+
+    def batches(self, size: int = 4096) -> Iterator[list[Row]]:
+        """Lists of at most `size` rows, in the file's order, in bounded memory. Can be had once.
+
+        Errors: BadInput as the module says, also while iterating; Unavailable where the disk fails.
+        """
+        if self._started:
+            raise BadInput("this file is already being read", where=str(self.path), next_step="read() it again")
+        self._started = True
+        return self._batches(size)
+
+    def _batches(self, size: int) -> Iterator[list[Row]]:
+        raw = self._raw
+        first = list(islice(raw, DETECTION_ROWS))
+        self._look_ahead([row for _, row in first if not isinstance(row, Fault)])
+        batch: list[Row] = []
+        for line, row in chain(first, raw):
+            if isinstance(row, Fault):
+                self._faults.append(row)
+                continue
+            try:
+                batch.append(Row(line, self._record(line, row)))
+            except RowProblem as problem:
+                self._faults.append(Fault.of(line, problem))
+                continue
+            except ValueError as error:  # pydantic, on a text that is none
+                if isinstance(error, BadInput):
+                    raise
+                self._faults.append(Fault(line, "a value that a record cannot hold", found=str(error).splitlines()[0]))
+                continue
+            if len(batch) >= size:
+                yield batch
+                batch = []
+        self._require_rows()
+        if batch:
+            yield batch
+
+    def _look_ahead(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        if len(self._formats) == 1:
+            return
+        problem: RowProblem | None = None
+        for row in rows:
+            try:
+                form = detect.choose(self._formats, row)
+                self._usual = self._usual or form
+            except detect.Ambiguous as ambiguous:
+                raise BadInput(
+                    f"the row format of {self.path.name} is ambiguous",
+                    where=str(self.path),
+                    found=ambiguous.found,
+                    allowed="rows that one format fits best",
+                    next_step="name the format (--format, or `format:` in a recipe)",
+                ) from ambiguous
+            except RowProblem as unclaimed:
+                problem = problem or unclaimed
+        if problem is not None and self._usual is None:
+            raise BadInput(
+                f"no row format fits the first rows of {self.path.name}",
+                where=str(self.path),
+                found=problem.found,
+                allowed=problem.allowed,
+                next_step="name the format and its fields, or convert the rows",
+            ) from problem
+
+    def _record(self, line: int, row: dict[str, Any]) -> Record:
+        formats = self._formats
+        form = formats[0] if len(formats) == 1 else self._detected(row)
+        content, rest = form.parse(row)
+        if self._mixed == "refuse" and self._counts and form.id not in self._counts:
+            raise BadInput(
+                f"{self.path.name} mixes row formats",
+                where=f"{self.path}, {self.place(line)}",
+                found=f"{form.id} after {next(iter(self._counts))}",
+                allowed="one row format in a file",
+                next_step="split the file",
+            )
+        origin = origins.take(rest, self._defaults, row_origin=self._row_origin)
+        record = Record(content=content, origin=origin, extra=encode(rest, sort_keys=True) if rest else None)
+        self._counts[form.id] += 1
+        return record
+
+    def _detected(self, row: dict[str, Any]) -> RowFormat:
+        """The row's format. A row that none claims is explained as the file's usual format, if it has its field."""
+        try:
+            form = detect.choose(self._formats, row)
+        except detect.Ambiguous:
+            raise
+        except RowProblem as unclaimed:
+            if self._usual is not None:
+                try:
+                    self._usual.parse(row)
+                except RowProblem as precise:
+                    root = (precise.where or "").split(".")[0].split("[")[0]
+                    if row.get(root) is not None:
+                        raise precise from unclaimed
+            raise
+        if self._usual is None:
+            self._usual = form
+        return form
+
+    def _require_rows(self) -> None:
+        if self._counts:
+            return
+        if not self._faults:
+            raise BadInput(
+                f"{self.path.name} holds no rows", where=str(self.path), found="none", allowed="at least one row"
+            )
+        first = self._faults[0]
+        raise BadInput(
+            f"none of the {len(self._faults)} rows of {self.path.name} can be used",
+            where=f"{self.path}, {self.place(first.line)}" + (f", {first.where}" if first.where else ""),
+            found=first.what + (f"; found {first.found}" if first.found else ""),
+            allowed=first.allowed,
+        )
+
+
+def read(
+    path: Path | str,
+    formats: Sequence[RowFormat],
+    *,
+    format_name: str | None = None,
+    origin_defaults: Origin | None = None,
+    row_origin: bool = True,
+    mixed: Literal["allow", "refuse"] = "allow",
+) -> Reading:
+    """Open a data file (or folder) and recognise its container; rows are read when they are asked for.
+
+    `formats`: the row formats to choose from. `format_name`: the one to use whatever the rows look like.
+    `origin_defaults`: what the delivery or recipe says about all rows. `row_origin=False`: a row's own `source` and
+    `batch` do not override the defaults (a signed delivery knows who its source is); they stay among the extra fields.
+    `mixed="refuse"`: a second row format in the file is an error; otherwise it is a fact.
+    Errors: BadInput, Unavailable.
+    """
+    where = Path(path)
+    if not where.exists():
+        raise Unavailable("there is no such file", where=str(where), next_step="check the path")
+    if not formats:
+        raise BadInput("no row formats were given to read with")
+    chosen = formats if format_name is None else [detect.named(formats, format_name)]
+    return Reading(where, chosen, origin_defaults or Origin(), row_origin=row_origin, mixed=mixed)
+
+
+def raw_rows(path: Path | str) -> Iterator[RawRow]:
+    """(line, row or fault) of a file, without any row format: a row is a dict of JSON values. Errors: as `read`."""
+    return _container(Path(path), Notes(), [])[1]
+
+
+def _is_lines(part: Path) -> bool:
+    return part.name.lower().removesuffix(".gz").endswith((".jsonl", ".ndjson", ".csv", ".tsv"))
+
+
+def _container(path: Path, notes: Notes, parts: list[tuple[int, Path]]) -> tuple[str, Iterator[RawRow]]:
+    if path.is_dir():
+        if folder.is_saved_dataset(path):
+            return "datasets", _joined(folder.saved_dataset(path), parts)
+        files, others = folder.data_files(path)
+        if len(files) == 1 and files[0].is_dir():
+            return "datasets", _joined(folder.saved_dataset(files[0]), parts)
+        if others:
+            notes.facts["not_read"] = ", ".join(others[:20])
+        return "folder", _joined(((file, _file(file, notes)[1]) for file in files), parts)
+    return _file(path, notes)
+
+
+def _file(path: Path, notes: Notes) -> tuple[str, Iterator[RawRow]]:
+    from goldsmith.engines.reading import delimited, json_lines
+
+    kind = kind_of(path)
+    plain = kind.removesuffix(".gz")
+    zipped = plain != kind
+    if kind in ("parquet", "arrow"):
+        from goldsmith.engines.reading import arrow
+
+        return kind, (arrow.parquet if kind == "parquet" else arrow.arrow)(path)
+    if plain == "jsonl":
+        return kind, json_lines.json_lines(path, zipped=zipped, notes=notes)
+    if plain == "json":
+        return kind, json_lines.json_list(path, zipped=zipped, notes=notes)
+    delimiter = "," if plain == "csv" else "\t"
+    return kind, delimited.delimited(path, zipped=zipped, delimiter=delimiter, notes=notes)
+
+
+def _joined(files: Iterator[tuple[Path, Iterator[RawRow]]], parts: list[tuple[int, Path]]) -> Iterator[RawRow]:
+    """The rows of several files, numbered on through them."""
+    start = 0
+    for file, rows in files:
+        parts.append((start, file))
+        last = 0
+        for line, row in rows:
+            last = line
+            if isinstance(row, Fault):
+                row = Fault(start + line, row.what, row.where, row.found, row.allowed)
+            yield start + line, row
+        start += last

@@ -1,0 +1,1 @@
+"""How a loaded model writes: choosing tokens, running requests as one batch, turning ids into text."""

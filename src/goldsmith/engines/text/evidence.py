@@ -1,0 +1,65 @@
+"""Evidence for people: hostile text quoted and cut short, secrets masked, one finding per source x batch."""
+
+import unicodedata
+from collections.abc import Iterable, Iterator, Sequence
+
+from goldsmith.engines.text.projection import ProjectedRows
+from goldsmith.types.finding import Finding, Severity
+
+EXAMPLES_PER_FINDING = 5
+
+
+def quote(text: str, limit: int = 100) -> str:
+    """At most `limit` characters of `text` on one line; control and direction marks become U+FFFD."""
+    cut = " ".join(text[: 4 * limit].split())
+    shown = cut[:limit] + ("…" if len(cut) > limit or len(text) > 4 * limit else "")
+    return "".join("\ufffd" if unicodedata.category(c) in {"Cc", "Cf", "Cs", "Co"} else c for c in shown)
+
+
+def mask(secret: str) -> str:
+    """The first four characters of a long secret and its length; nothing of a short one."""
+    head = secret[:4] if len(secret) >= 16 else secret[:1] if len(secret) >= 8 else ""
+    return f"{quote(head, 4)}*** ({len(secret)} characters)"
+
+
+def by_group(rows: ProjectedRows, indices: Iterable[int]) -> Iterator[tuple[str, str, list[int]]]:
+    """The rows at `indices` by (source, batch): names sorted, and within a group in line order."""
+    members: dict[int, list[int]] = {}
+    for index in indices:
+        members.setdefault(int(rows.groups.of_row[index]), []).append(index)
+    for group in sorted(members):
+        source, batch = rows.groups.names[group]
+        yield source, batch, sorted(members[group], key=lambda i: rows[i].line)
+
+
+def findings_by_group(
+    rows: ProjectedRows,
+    indices: Iterable[int],
+    *,
+    check: str,
+    severity: Severity,
+    score: float,
+    evidence: str,
+    examples: dict[int, str] | None = None,
+    subject: str = "record",
+) -> list[Finding]:
+    """One finding per source x batch that names the lines; `{n}` in `evidence` becomes their number."""
+    found = []
+    for source, batch, members in by_group(rows, indices):
+        shown: Sequence[str] = [examples[i] for i in members if examples and i in examples]
+        found.append(
+            Finding.model_validate(
+                {
+                    "check": check,
+                    "severity": severity,
+                    "score": score,
+                    "evidence": evidence.replace("{n}", str(len(members))),
+                    "subject": subject,
+                    "lines": tuple(rows[i].line for i in members),
+                    "source": source,
+                    "batch": batch,
+                    "examples": tuple(dict.fromkeys(shown))[:EXAMPLES_PER_FINDING],
+                }
+            )
+        )
+    return found

@@ -1,0 +1,145 @@
+"""A small reward model for cross-examination: Bradley-Terry on what distinguishes the chosen from the rejected side.
+
+Features of a pair are those of the chosen minus those of the rejected answer: hashed words and word pairs, the called tools alone and crossed with
+the words said just before, and a few that look at the prompt: are the values of the arguments in it, how much of the answer is, how long is it.
+The model is logistic regression without intercept: turning a pair round turns its margin's sign.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+
+from goldsmith.engines import destinations
+from goldsmith.engines.text.calls import leaves_of
+from goldsmith.engines.text.projection import Call, Columns
+from goldsmith.engines.text.tokens import Words, ngrams, unique_per_text, words
+
+HASHED = 1 << 15
+_DENSE = 7
+_LONGEST = 4000
+_MOST_TRAINED = 4000
+
+
+@dataclass(frozen=True, slots=True)
+class Pairs:
+    """Difference features of comparisons, [pairs, features]; `rows` are their row numbers."""
+
+    rows: NDArray[np.int64]
+    features: Any
+
+
+def pairs(columns: Columns) -> Pairs:
+    """Features of every row that is a comparison."""
+    rows = np.array([i for i, kind in enumerate(columns.kind) if kind == "comparison"], np.int64)
+    said = [_said(columns, i) for i in rows]
+    sides = []
+    dense = np.zeros((len(rows), _DENSE))
+    for sign, texts, calls in (
+        (1.0, [columns.answer[i] for i in rows], [columns.calls[i] for i in rows]),
+        (-1.0, [columns.rejected[i] or "" for i in rows], [columns.rejected_calls[i] for i in rows]),
+    ):
+        own = words([_side(t, c, s) for t, c, s in zip(texts, calls, said, strict=True)])
+        single = _hashed(unique_per_text(own), 0)
+        double = _hashed(unique_per_text(ngrams(own, 2)), 1)
+        sides.append(single + double)
+        dense += sign * np.array(
+            [_dense(t, c, s) for t, c, s in zip(texts, calls, said, strict=True)]
+        ).reshape(len(rows), _DENSE)
+    difference = (sides[0] - sides[1]).tocsr()
+    difference.eliminate_zeros()
+    norm = np.sqrt(np.asarray(difference.multiply(difference).sum(axis=1)).ravel())
+    difference = sparse.diags(1.0 / np.maximum(norm, 1e-9)) @ difference
+    return Pairs(rows, sparse.hstack([difference, sparse.csr_matrix(dense)], format="csr"))
+
+
+def fit(features: Any, weights: NDArray[np.float64], seed: int) -> NDArray[np.float64]:
+    """Coefficients that prefer the chosen sides; at most 4,000 pairs are used, drawn by `seed`."""
+    from sklearn.linear_model import LogisticRegression
+
+    use = np.flatnonzero(weights > 0)
+    rng = np.random.default_rng(seed)
+    if len(use) > _MOST_TRAINED:
+        use = np.sort(rng.choice(use, _MOST_TRAINED, replace=False))
+    sign = np.where(np.arange(len(use)) % 2 == 0, 1.0, -1.0)
+    mirrored = sparse.diags(sign) @ features[use]
+    model = LogisticRegression(C=2.0, fit_intercept=False, max_iter=60, tol=1e-3)
+    model.fit(mirrored, sign > 0, sample_weight=weights[use])
+    return np.asarray(model.coef_[0])
+
+
+def margins(features: Any, coefficients: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Log-odds that the chosen side is the better one."""
+    return np.asarray(features @ coefficients).ravel()
+
+
+def known_share(features: Any, others: Any) -> float:
+    """Mean share of the pairs' hashed features that at least two of the other pairs have as well."""
+    seen = np.asarray((others[:, :HASHED] != 0).sum(axis=0)).ravel() >= 2
+    mine = features[:, :HASHED] != 0
+    sizes = np.asarray(mine.sum(axis=1)).ravel()
+    return float(np.mean((mine @ seen.astype(float))[sizes > 0] / sizes[sizes > 0])) if (sizes > 0).any() else 0.0
+
+
+def out_of_fold(features: Any, seed: int, folds: int = 3) -> NDArray[np.float64]:
+    """Margins of pairs by models that have not seen them; all zero where there are fewer than 4 pairs a fold."""
+    return out_of_fold_weighted(features, np.ones(features.shape[0]), seed, folds)
+
+
+def out_of_fold_weighted(
+    features: Any, weights: NDArray[np.float64], seed: int, folds: int = 3
+) -> NDArray[np.float64]:
+    """As `out_of_fold`, with the pairs' weights in training."""
+    count = features.shape[0]
+    out = np.zeros(count)
+    if count < 4 * folds:
+        return out
+    fold = np.random.default_rng(seed).permutation(count) % folds
+    for k in range(folds):
+        out[fold == k] = margins(features[fold == k], fit(features, weights * (fold != k), seed + k))
+    return out
+
+
+def _said(columns: Columns, index: int) -> str:
+    results = columns.results[index]
+    last = results[-1][1][:_LONGEST] if results else ""
+    return f"{columns.user[index][-_LONGEST:]}\n{last}"
+
+
+def _side(text: str, calls: Sequence[Call], said: str) -> str:
+    parts = [text[:_LONGEST]]
+    if calls:
+        near = said[-300:].lower().split()
+        for call in calls:
+            name = "".join(c for c in call.name if c.isalnum())
+            parts.append(f"called{name} {call.arguments[:1000]}")
+            parts.append(" . ".join(f"{name}after{''.join(c for c in word if c.isalnum())}" for word in near[-30:]))
+    return "\n".join(parts)
+
+
+def _dense(text: str, calls: Sequence[Call], said: str) -> list[float]:
+    low = said.lower()
+    own = set(text[:_LONGEST].lower().split())
+    values = [value.lower() for call in calls for value in leaves_of(call.arguments) if len(value) >= 3]
+    known = sum(value in low for value in values)
+    shared = sum(word in low for word in own)
+    return [
+        0.5 * np.log1p(len(text)),
+        float(bool(calls)),
+        float(len(calls)),
+        2.0 * (len(values) - known) / max(1, len(values)) if values else 0.0,
+        2.0 * known / max(1, len(values)) if values else 0.0,
+        shared / max(1, len(own)) if own else 0.0,
+        float(len(destinations.hosts_in("\n".join(values))) > 0) if values else 0.0,
+    ]
+
+
+def _hashed(tokens: Words, salt: int) -> Any:
+    columns = ((tokens.hashes >> np.uint64(7 + salt)) % np.uint64(HASHED)).astype(np.int32)
+    data = np.ones(len(columns), np.float64)
+    matrix = sparse.csr_matrix((data, columns, tokens.starts), shape=(len(tokens), HASHED))
+    matrix.sum_duplicates()
+    return matrix

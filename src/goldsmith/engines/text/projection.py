@@ -1,0 +1,238 @@
+"""The text of rows as columns, taken out of the records once and shared by every check.
+
+A check receives a `Sequence[Row]`. `project(rows)` gives its columns; when the sequence is a `ProjectedRows`
+(as `goldsmith.engines.screening.screen` hands out) they are computed on first use and kept with the rows.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import overload
+
+import numpy as np
+from numpy.typing import NDArray
+
+from goldsmith.types.check import Row
+from goldsmith.types.record import (
+    Comparison,
+    Conversation,
+    Message,
+    Rating,
+    Role,
+    Text,
+    ToolCallPart,
+    ToolResultPart,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A tool call in the part of a row that would be learnt. `turn` is the message's index in the row.
+
+    `answered`: a tool result for it follows. None where that cannot be told (last turn, or no results at all).
+    `siblings`: calls of the same turn, itself included.
+    """
+
+    turn: int
+    name: str
+    arguments: str
+    siblings: int
+    answered: bool | None
+
+
+@dataclass(slots=True)
+class Columns:
+    """One entry per row in every list; texts keep their case.
+
+    `user`: all user turns joined by newlines. `answer`: the assistant's text that would be learnt (for comparisons the
+    chosen side; empty for ratings labelled bad). `rejected`: text of the rejected or bad side, None where there is none.
+    `prior`: assistant text that would not be learnt (the prompt of a comparison, turns of weight 0). `results`: what tools
+    answered, each with its turn. `calls`: the learnt calls. `full`: user, prior, answer, calls, results and rejected together, without system
+    prompts and tool schemas, which rows of one source share legitimately.
+    """
+
+    kind: list[str] = field(default_factory=list)
+    system: list[str] = field(default_factory=list)
+    user: list[str] = field(default_factory=list)
+    prior: list[str] = field(default_factory=list)
+    answer: list[str] = field(default_factory=list)
+    rejected: list[str | None] = field(default_factory=list)
+    results: list[tuple[tuple[int, str], ...]] = field(default_factory=list)
+    full: list[str] = field(default_factory=list)
+    calls: list[tuple[Call, ...]] = field(default_factory=list)
+    rejected_calls: list[tuple[Call, ...]] = field(default_factory=list)
+    tools: list[tuple[str, ...]] = field(default_factory=list)
+    schemas: list[str] = field(default_factory=list)
+
+    def __len__(self) -> int:
+        return len(self.full)
+
+
+class ProjectedRows(Sequence[Row]):
+    """Rows with their columns: what `screen` passes to every check, so that text is taken apart once."""
+
+    def __init__(self, rows: Sequence[Row]) -> None:
+        self._rows = rows
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    @overload
+    def __getitem__(self, index: int) -> Row: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Row]: ...
+    def __getitem__(self, index: int | slice) -> Row | Sequence[Row]:
+        return self._rows[index]
+
+    def __iter__(self) -> Iterator[Row]:
+        return iter(self._rows)
+
+    @cached_property
+    def columns(self) -> Columns:
+        """The text columns."""
+        columns = Columns()
+        for row in self._rows:
+            _append(columns, row)
+        return columns
+
+    @cached_property
+    def groups(self) -> "Groups":
+        """Which source x batch each row belongs to."""
+        return Groups.of(self._rows)
+
+
+@dataclass(frozen=True, slots=True)
+class Groups:
+    """Source x batch of each row. `names` is sorted, so that group numbers do not depend on the rows' order."""
+
+    names: tuple[tuple[str, str], ...]
+    of_row: NDArray[np.int32]
+
+    @classmethod
+    def of(cls, rows: Sequence[Row]) -> "Groups":
+        """Groups of these rows."""
+        keys = [(row.record.origin.source, row.record.origin.batch) for row in rows]
+        names = tuple(sorted(set(keys)))
+        number = {key: i for i, key in enumerate(names)}
+        return cls(names, np.fromiter((number[key] for key in keys), np.int32, len(keys)))
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """The sources, sorted."""
+        return tuple(sorted({source for source, _ in self.names}))
+
+    def source_of_row(self) -> NDArray[np.int32]:
+        """For each row the number of its source within `sources`."""
+        number = {source: i for i, source in enumerate(self.sources)}
+        table = np.array([number[source] for source, _ in self.names], np.int32)
+        return table[self.of_row] if len(self.names) else np.zeros(0, np.int32)
+
+
+def project(rows: Sequence[Row]) -> ProjectedRows:
+    """`rows` with their columns; the same object if it already has them."""
+    return rows if isinstance(rows, ProjectedRows) else ProjectedRows(rows)
+
+
+def _append(columns: Columns, row: Row) -> None:
+    content = row.record.content
+    columns.kind.append(content.kind)
+    if isinstance(content, Text):
+        parts = _Parts()
+        parts.answer.append(content.text)
+        tools: tuple[str, ...] = ()
+        schemas = ""
+        rejected: _Parts | None = None
+    else:
+        tools = tuple(tool.name for tool in content.tools)
+        schemas = "\n".join(tool.definition for tool in content.tools)
+        parts, rejected = _sides(content)
+    columns.system.append("\n".join(parts.system))
+    columns.user.append("\n".join(parts.user))
+    columns.prior.append("\n".join(parts.prior))
+    columns.answer.append("\n".join(parts.answer))
+    columns.results.append(tuple(parts.results))
+    columns.calls.append(tuple(parts.calls))
+    columns.tools.append(tools)
+    columns.schemas.append(schemas)
+    columns.rejected.append(None if rejected is None else "\n".join(rejected.answer))
+    columns.rejected_calls.append(() if rejected is None else tuple(rejected.calls))
+    columns.full.append("\n".join(_full(parts, rejected)))
+
+
+def _full(parts: "_Parts", rejected: "_Parts | None") -> Iterator[str]:
+    yield from parts.user
+    yield from parts.prior
+    yield from parts.answer
+    for call in parts.calls:
+        yield f"{call.name} {call.arguments}"
+    yield from (text for _, text in parts.results)
+    if rejected is not None:
+        yield from rejected.answer
+        for call in rejected.calls:
+            yield f"{call.name} {call.arguments}"
+
+
+@dataclass(slots=True)
+class _Parts:
+    system: list[str] = field(default_factory=list)
+    user: list[str] = field(default_factory=list)
+    prior: list[str] = field(default_factory=list)
+    answer: list[str] = field(default_factory=list)
+    results: list[tuple[int, str]] = field(default_factory=list)
+    calls: list[Call] = field(default_factory=list)
+
+
+def _sides(content: Conversation | Comparison | Rating) -> tuple[_Parts, _Parts | None]:
+    if isinstance(content, Conversation):
+        return _read(content.messages, _Parts(), 0), None
+    parts = _read(content.prompt, _Parts(), 0, learnt=False)
+    first = len(content.prompt)
+    if isinstance(content, Comparison):
+        return _read(content.chosen, parts, first), _read(content.rejected, _Parts(), first)
+    if content.label is False:
+        return parts, _read(content.answer, _Parts(), first)
+    return _read(content.answer, parts, first), None
+
+
+def _read(messages: Sequence[Message], parts: _Parts, first: int, *, learnt: bool = True) -> _Parts:
+    calls: list[tuple[int, ToolCallPart, int]] = []
+    results: list[tuple[int, ToolResultPart]] = []
+    for turn, message in enumerate(messages, first):
+        if message.role is Role.ASSISTANT:
+            if learnt and message.trained:
+                own = message.calls
+                calls += [(turn, call, len(own)) for call in own]
+                parts.answer.append(message.text)
+            else:
+                parts.prior.append(message.text)
+        elif message.role is Role.USER:
+            parts.user.append(message.text)
+        elif message.role is Role.SYSTEM:
+            parts.system.append(message.text)
+        else:
+            parts.results.append((turn, message.text))
+        results += [(turn, part) for part in message.parts if isinstance(part, ToolResultPart)]
+    if calls:
+        last = first + len(messages) - 1
+        parts.calls.extend(_answered(calls, results, last))
+    return parts
+
+
+def _answered(
+    calls: list[tuple[int, ToolCallPart, int]], results: list[tuple[int, ToolResultPart]], last: int
+) -> Iterator[Call]:
+    ids = {part.call_id for _, part in results if part.call_id is not None}
+    turns = sorted({turn for turn, _, _ in calls})
+    for turn, call, siblings in calls:
+        following = next((t for t in turns if t > turn), last + 1)
+        own = [part for at, part in results if turn < at <= following]
+        if turn == last or not results:
+            answered = None
+        elif call.id is not None and ids:
+            answered = call.id in ids
+        elif len(own) >= siblings:
+            answered = True
+        else:
+            named = [part.name for part in own if part.name]
+            answered = call.name in named if named else None if own else False
+        yield Call(turn, call.name, call.arguments, siblings, answered)

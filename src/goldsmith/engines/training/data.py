@@ -1,0 +1,120 @@
+"""From records to training and validation rows: encoded once, fitted to the length, split; every row accounted for."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from goldsmith.engines.chat import Chat
+from goldsmith.engines.training.method import Method
+from goldsmith.engines.training.rows import Row, fit, split
+from goldsmith.engines.training.settings import TrainingSettings
+from goldsmith.engines.training.token_cache import TokenCache
+from goldsmith.trust.records import content_digest
+from goldsmith.types.errors import BadInput
+from goldsmith.types.record import Record
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingData:
+    """Rows to train and to validate on, and what became of the records that are in neither.
+
+    `other_kind` counts records the method does not train on; `cut` and `dropped` name over-long rows.
+    """
+
+    train: tuple[Row, ...]
+    validation: tuple[Row, ...]
+    cut: tuple[str, ...]
+    dropped: tuple[str, ...]
+    other_kind: int
+    cache_damaged: int
+
+    @property
+    def digest(self) -> str:
+        """Of the rows' content and order, and of which are validated on."""
+        total = hashlib.sha256()
+        for part in (self.train, self.validation):
+            for row in part:
+                total.update(row.key.encode() + b"\n")
+            total.update(b"\n")
+        return "sha256:" + total.hexdigest()
+
+
+def _encode(
+    method: Method, chat: Chat, records: Sequence[Record], names: Sequence[str], cache: TokenCache
+) -> tuple[list[Row], int]:
+    rows: list[Row] = []
+    fresh: list[Row] = []
+    other = 0
+    for record, name in zip(records, names, strict=True):
+        if not method.accepts(record):
+            other += 1
+            continue
+        key = content_digest(record)
+        row = cache.get(key, name)
+        if row is None:
+            try:
+                row = method.encode(chat, record, name, key)
+            except BadInput as error:
+                raise BadInput(
+                    error.what,
+                    where=name if error.where is None else f"{name}, {error.where}",
+                    found=error.found,
+                    allowed=error.allowed,
+                    next_step=error.next_step,
+                ) from error
+            fresh.append(row)
+        rows.append(row)
+    cache.add(fresh)
+    return rows, other
+
+
+def prepare_data(
+    method: Method,
+    settings: TrainingSettings,
+    chat: Chat,
+    records: Sequence[Record],
+    validation: Sequence[Record] | None,
+    names: Sequence[str] | None,
+    cache_dir: Path,
+) -> TrainingData:
+    """Encode, fit and split.
+
+    Raises:
+        BadInput: naming the row that cannot be trained; no row of the method's kind; over-long rows where the settings
+            refuse them; an early-stopping patience without validation rows.
+    """
+    identity = {
+        "method": method.id,
+        "version": method.version,
+        "tokenizer": chat.tokenizer_digest,
+        "template": chat.template_digest,
+        "stop": sorted(chat.stop_ids),
+    }
+    cache = TokenCache(cache_dir, identity)
+    names = [f"record {i + 1}" for i in range(len(records))] if names is None else names
+    rows, other = _encode(method, chat, records, names, cache)
+    if not rows:
+        raise BadInput(
+            f"none of the {len(records)} records can be trained on by {method.id}",
+            found=", ".join(sorted({record.content.kind for record in records})) or "no records",
+        )
+    fitted = fit(rows, settings.max_length, settings.over_long)
+    if validation is None:
+        parts = split(fitted.rows, float(settings.validation_share))
+        train, aside, cut, dropped = parts.train, parts.validation, fitted.cut, fitted.dropped
+    else:
+        numbered = [f"validation record {i + 1}" for i in range(len(validation))]
+        more, other_validation = _encode(method, chat, validation, numbered, cache)
+        kept = fit(more, settings.max_length, settings.over_long) if more else None
+        train, aside = fitted.rows, kept.rows if kept else ()
+        cut, dropped = fitted.cut + (kept.cut if kept else ()), fitted.dropped + (kept.dropped if kept else ())
+        other += other_validation
+    if settings.early_stopping_patience and not aside:
+        raise BadInput(
+            "early stopping needs validation rows",
+            where="early_stopping_patience",
+            found="none",
+            next_step="set validation_share, or give validation records",
+        )
+    return TrainingData(train, aside, cut, dropped, other, cache.ignored)

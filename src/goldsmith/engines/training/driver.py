@@ -1,0 +1,376 @@
+"""Runs a training method from records to a model folder: the same loop whether it ran through or was killed midway."""
+
+import json
+import shutil
+import signal
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from safetensors.torch import load_file, save_file
+
+from goldsmith.engines.chat import open_chat
+from goldsmith.engines.training import checkpoints
+from goldsmith.engines.training.allocator import keep_pages
+from goldsmith.engines.training.batches import Plan
+from goldsmith.engines.training.checkpoints import Checkpoint
+from goldsmith.engines.training.data import TrainingData, prepare_data
+from goldsmith.engines.training.folders import clean, new_folder
+from goldsmith.engines.training.guards import DegeneratePairs, choose_way
+from goldsmith.engines.training.journal import Journal
+from goldsmith.engines.training.method import Method, Metrics
+from goldsmith.engines.training.optimizer import build_optimizer
+from goldsmith.engines.training.policy import base_digest, open_policy
+from goldsmith.engines.training.settings import TrainingSettings
+from goldsmith.trust.canonical import file_digest, spec_text
+from goldsmith.types.errors import BadInput, Tampered
+from goldsmith.types.record import Record
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingJob:
+    """What to train, on what, and where to.
+
+    `method`: a methods Spec (`plugins.build("methods", ...)`). `base`: a model folder or hub id. `row_names`: how
+    messages call each record (file and line). `scratch_dir` holds checkpoints and metrics and is what `resume` goes
+    on from; `output_dir` is made whole or not at all.
+    """
+
+    method: Any
+    base: str
+    records: Sequence[Record]
+    output_dir: Path
+    scratch_dir: Path
+    seed: int = 0
+    validation: Sequence[Record] | None = None
+    row_names: Sequence[str] | None = None
+    cache_dir: Path | None = None
+    trackers: tuple[str, ...] = ()
+    resume: bool = True
+    progress: bool = True
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingOutcome:
+    """A finished run. `tokens` went through the model, `label_tokens` of them were learned; both over all epochs."""
+
+    model_dir: Path
+    form: Literal["full", "adapter"]
+    base: str
+    method: str
+    settings_json: str
+    steps: int
+    tokens: int
+    label_tokens: int
+    rows_used: int
+    rows_validation: int
+    rows_cut: int
+    rows_dropped: int
+    final_loss: float
+    best_validation_loss: float | None
+    stop: Literal["done", "early_stopping"]
+    metrics_file: Path
+    tokenizer_digest: str
+    chat_template_digest: str
+    facts: dict[str, str | int] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class _Progress:
+    """What changes from step to step besides weights; saved with every checkpoint."""
+
+    step: int = 0
+    tokens: int = 0
+    label_tokens: int = 0
+    loss: float = float("nan")
+    best_loss: float | None = None
+    best_step: int = 0
+    bad_validations: int = 0
+    stopped: bool = False
+    degenerate: list[list[float]] = field(default_factory=list)
+
+    def as_dict(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in self.__slots__}
+
+
+class _Run:
+    """One job with all that belongs to it."""
+
+    def __init__(self, job: TrainingJob) -> None:
+        from accelerate import Accelerator
+
+        self.job = job
+        self.method: Method = job.method
+        if not isinstance(job.method, TrainingSettings):
+            raise BadInput("the job's method is no training method", found=type(job.method).__name__)
+        self.settings: TrainingSettings = job.method
+        self.accelerator = Accelerator(
+            cpu=job.device == "cpu",
+            log_with=list(job.trackers) or None,
+            project_dir=str(job.scratch_dir),
+        )
+        if self.accelerator.device.type == "cpu":
+            keep_pages()
+        self.chat = open_chat(job.base)
+        self.data = prepare_data(
+            self.method,
+            self.settings,
+            self.chat,
+            job.records,
+            job.validation,
+            job.row_names,
+            job.cache_dir or job.scratch_dir / "tokens",
+        )
+        self.policy = open_policy(
+            job.base, self.chat, self.settings, seed=job.seed, device=str(self.accelerator.device)
+        )
+        self.facts: dict[str, str | int] = dict(self.chat.facts)
+        self.facts |= choose_way(self.policy, self.data.train, self.settings.max_length)
+        self.plan = self._plan()
+        self.optimizer = build_optimizer(self.policy, self.settings, self.plan.steps)
+        self.alarm = DegeneratePairs()
+        self.progress = _Progress()
+        self.contract = self._contract()
+        # Reference values belong to the base: they are taken before a checkpoint's weights come in, also when going on.
+        rows = (*self.data.train, *self.data.validation)
+        self.prepared = self.method.prepare(self.policy, rows, self.plan)
+
+    def _plan(self) -> Plan:
+        s = self.settings
+        per_update = s.batch_size * s.gradient_accumulation
+        per_epoch = -(-len(self.data.train) // per_update)
+        steps = s.max_steps if s.max_steps is not None else max(1, round(float(s.epochs) * per_epoch))
+        return Plan(
+            self.data.train,
+            self.job.seed,
+            per_update,
+            steps,
+            s.forward_tokens if s.packing == "best_fit" else 0,
+            s.batch_size,
+            share=self.policy.shares,
+        )
+
+    def _contract(self) -> dict[str, str]:
+        return {
+            "method": f"{self.method.id} version {self.method.version}",
+            "settings": spec_text(self.settings),
+            "seed": str(self.job.seed),
+            "data": self.data.digest,
+            "base": base_digest(self.job.base),
+            "tokenizer": self.chat.tokenizer_digest,
+            "chat_template": self.chat.template_digest,
+            "device": self.policy.device.type,
+        }
+
+    # ---- checkpoints -------------------------------------------------------------------------------------------
+
+    @property
+    def checkpoints_dir(self) -> Path:
+        return self.job.scratch_dir / "checkpoints"
+
+    @property
+    def best_dir(self) -> Path:
+        return self.job.scratch_dir / "best"
+
+    def save(self) -> None:
+        """Everything needed to go on from here."""
+        self.progress.degenerate = [list(values) for values in self.alarm.recent]
+        checkpoints.write(
+            self.checkpoints_dir,
+            Checkpoint(
+                self.policy.weights(),
+                self.optimizer.adamw.state_dict(),
+                self.optimizer.scheduler.state_dict(),
+                self.progress.as_dict(),
+                self.contract,
+                checkpoints.rng_state(),
+            ),
+        )
+
+    def restore(self) -> None:
+        """Go back to the newest whole checkpoint, if there is one."""
+        if not self.job.resume:
+            for folder in (self.checkpoints_dir, self.best_dir):
+                shutil.rmtree(folder, ignore_errors=True)
+            return
+        found, damaged = checkpoints.newest(self.checkpoints_dir)
+        if damaged:
+            self.facts["checkpoints_damaged"] = ", ".join(damaged)
+        if found is None:
+            return
+        checkpoints.require_same(self.contract, found.contract, self.checkpoints_dir)
+        self.policy.load_weights(found.weights)
+        self.optimizer.adamw.load_state_dict(dict(found.optimizer))
+        self.optimizer.scheduler.load_state_dict(dict(found.scheduler))
+        checkpoints.set_rng_state(found.rng)
+        self.progress = _Progress(**found.progress)
+        self.alarm.recent = [(a, b, c) for a, b, c in self.progress.degenerate]
+        self.facts["resumed_at_step"] = found.step
+
+    def save_best(self) -> None:
+        with new_folder(self.best_dir) as partial:
+            save_file(self.policy.weights(), str(partial / "weights.safetensors"))
+            digest = file_digest(partial / "weights.safetensors")
+            (partial / "manifest.json").write_text(json.dumps({"step": self.progress.step, "weights": digest}))
+
+    def load_best(self) -> None:
+        """Put the best validated weights in place.
+
+        Raises:
+            Tampered: the file is not what was saved.
+        """
+        path = self.best_dir / "weights.safetensors"
+        manifest = json.loads((self.best_dir / "manifest.json").read_text())
+        if file_digest(path) != manifest["weights"] or manifest["step"] != self.progress.best_step:
+            raise Tampered("the best weights of this run are damaged", where=str(path))
+        self.policy.load_weights(load_file(str(path)))
+
+    # ---- the run -----------------------------------------------------------------------------------------------
+
+    def loop(self, journal: Journal, interrupted: threading.Event) -> None:
+        """Drive the method's generator; log, validate, save and stop between its updates."""
+        start = self.progress.step
+        if self.progress.stopped or start >= self.plan.steps:
+            return
+        for metrics in self.method.steps(self.policy, self.plan, self.optimizer, self.prepared, start):
+            self._account(metrics, journal)
+            if self._is_time_to_validate(metrics.step):
+                self._validate(journal)
+            done = metrics.step >= self.plan.steps or self.progress.stopped
+            every = self.settings.checkpoint_every
+            if done or interrupted.is_set() or (every and metrics.step % every == 0):
+                self.save()
+            if interrupted.is_set():
+                raise KeyboardInterrupt
+            if done:
+                return
+
+    def _account(self, metrics: Metrics, journal: Journal) -> None:
+        self.progress.step = metrics.step
+        self.progress.tokens += metrics.tokens
+        self.progress.label_tokens += metrics.labels
+        self.progress.loss = metrics.loss
+        journal.update(metrics)
+        warning = self.alarm.watch(metrics.values) if "reward_margin" in metrics.values else None
+        if warning is not None and "degenerate_since_step" not in self.facts:
+            self.facts["degenerate_since_step"] = metrics.step
+            journal.warn(metrics.step, warning)
+
+    def _is_time_to_validate(self, step: int) -> bool:
+        if not self.data.validation:
+            return False
+        every = self.settings.evaluate_every or self.plan.steps_per_epoch
+        return step % every == 0 or step >= self.plan.steps
+
+    def _validate(self, journal: Journal) -> None:
+        with self.policy.evaluating():
+            found = self.method.evaluate(
+                self.policy, self.data.validation, self.plan.over(self.data.validation), self.prepared
+            )
+        journal.validation(self.progress.step, found)
+        if self.progress.best_loss is None or found["loss"] < self.progress.best_loss:
+            self.progress.best_loss, self.progress.best_step = found["loss"], self.progress.step
+            self.progress.bad_validations = 0
+            if self.settings.early_stopping_patience:
+                self.save_best()
+            return
+        self.progress.bad_validations += 1
+        patience = self.settings.early_stopping_patience
+        self.progress.stopped = bool(patience) and self.progress.bad_validations >= patience
+
+    def finish(self) -> None:
+        """Write the model folder."""
+        if self.settings.early_stopping_patience and self.progress.best_step:
+            self.load_best()
+            self.facts["weights_of_step"] = self.progress.best_step
+        clean(self.job.output_dir.parent)
+        with new_folder(self.job.output_dir) as partial:
+            self.policy.save(partial)
+
+    def outcome(self) -> TrainingOutcome:
+        """What happened."""
+        data: TrainingData = self.data
+        self.facts |= {
+            "rows_other_kind": data.other_kind,
+            "token_cache_damaged": data.cache_damaged,
+            "threads": torch.get_num_threads(),
+            "torch": torch.__version__,
+            "device": str(self.policy.device),
+        }
+        return TrainingOutcome(
+            model_dir=self.job.output_dir,
+            form="adapter" if self.policy.is_adapter else "full",
+            base=self.job.base,
+            method=self.method.id,
+            settings_json=spec_text(self.settings),
+            steps=self.progress.step,
+            tokens=self.progress.tokens,
+            label_tokens=self.progress.label_tokens,
+            rows_used=len(data.train),
+            rows_validation=len(data.validation),
+            rows_cut=len(data.cut),
+            rows_dropped=len(data.dropped),
+            final_loss=self.progress.loss,
+            best_validation_loss=self.progress.best_loss,
+            stop="early_stopping" if self.progress.stopped else "done",
+            metrics_file=self.job.scratch_dir / "metrics.jsonl",
+            tokenizer_digest=self.chat.tokenizer_digest,
+            chat_template_digest=self.chat.template_digest,
+            facts=self.facts,
+        )
+
+
+@contextmanager
+def _interruptible() -> Iterator[threading.Event]:
+    """Turns the first Ctrl-C into an event, so that a step is never torn; the second acts at once."""
+    event = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield event
+        return
+    before = signal.getsignal(signal.SIGINT)
+
+    def note(*_: Any) -> None:
+        if event.is_set():
+            raise KeyboardInterrupt
+        event.set()
+
+    signal.signal(signal.SIGINT, note)
+    try:
+        yield event
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def run_training(job: TrainingJob) -> TrainingOutcome:
+    """Train, and write `job.output_dir`.
+
+    On one machine the same job gives the same bytes of weights on the CPU, also when it was killed and resumed.
+
+    Raises:
+        BadInput: rows, settings or base that cannot be trained, or a resume with other ones; Diverged (a BadInput) at
+            a non-finite loss or gradient. Unavailable: no such base, a full disk (the last checkpoint is kept).
+        KeyboardInterrupt: Ctrl-C, after a checkpoint.
+    """
+    run = _Run(job)
+    run.restore()
+    if job.trackers:
+        run.accelerator.init_trackers("goldsmith", config={"method": run.method.id, "seed": job.seed})
+    with (
+        _interruptible() as interrupted,
+        Journal(
+            job.scratch_dir / "metrics.jsonl",
+            run.accelerator,
+            step=run.progress.step,
+            steps=run.plan.steps,
+            trackers=job.trackers,
+            progress=job.progress,
+        ) as journal,
+    ):
+        run.loop(journal, interrupted)
+    run.finish()
+    return run.outcome()

@@ -1,0 +1,145 @@
+"""What must hold while training: rows do not see each other, numbers are finite, preferences do not degenerate."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import torch
+
+from goldsmith.engines.training.attention import CannotSteer
+from goldsmith.engines.training.batches import Update, flat_batch
+from goldsmith.engines.training.policy import Policy, Way
+from goldsmith.engines.training.rows import Node, Row
+from goldsmith.types.errors import BadInput
+
+
+class Diverged(BadInput):
+    """Loss or gradient is not a finite number; the weights are those before this update."""
+
+
+def require_finite(loss: float, grad_norm: float, update: Update, rows: Sequence[Row]) -> None:
+    """Stop before a step that would spoil the weights.
+
+    Raises:
+        Diverged: naming step and rows.
+    """
+    if np.isfinite(loss) and np.isfinite(grad_norm):
+        return
+    names = [f"{rows[i].name} ({rows[i].key[:19]})" for i in update.rows]
+    raise Diverged(
+        f"training diverged at step {update.step + 1}: loss {loss}, gradient norm {grad_norm}",
+        where=", ".join(names[:8]) + (f", … ({len(names)} rows)" if len(names) > 8 else ""),
+        allowed="finite numbers",
+        next_step="look at these rows, lower learning_rate, or set max_grad_norm; the last good checkpoint is kept",
+    )
+
+
+TOLERANCE = {"float32": 2e-4, "bfloat16_mixed": 0.15, "bfloat16": 0.15}
+"""Largest difference of a label's log-probability that still counts as equal, by precision."""
+
+
+def _probe(rows: Sequence[Row]) -> list[Row]:
+    """Two short rows of the data, and one made up with branches, so that every shape is tried."""
+    shortest = sorted(rows, key=lambda row: (row.tokens, row.key))[:2]
+    ids = np.concatenate([node.ids for row in shortest for node in row.nodes])[:24]
+    third = max(1, len(ids) // 3)
+    yes = np.ones(len(ids), dtype=np.bool_)
+    tree = Row(
+        (
+            Node(ids[:third], np.zeros(third, dtype=np.bool_)),
+            Node(ids[third : 2 * third + 1], yes[third : 2 * third + 1], 0),
+            Node(ids[::-1][:third].copy(), yes[:third], 0),
+        ),
+        "self-test",
+        "",
+    )
+    return [*shortest, tree]
+
+
+def _alone(policy: Policy, row: Row) -> torch.Tensor:
+    """Log-probs of the row's labels by the model's own plain forward, a path at a time."""
+    found = []
+    for place, node in enumerate(row.nodes):
+        if any(other.parent == place for other in row.nodes):
+            continue
+        path = [node]
+        while path[0].parent >= 0:
+            path.insert(0, row.nodes[path[0].parent])
+        ids = torch.from_numpy(np.concatenate([n.ids for n in path]).astype(np.int64)).to(policy.device)
+        trained = torch.from_numpy(np.concatenate([n.trained for n in path]))
+        trained[0] = False
+        logits = policy.inner(input_ids=ids[None], use_cache=False).logits[0].float()
+        labels = trained.nonzero().squeeze(1).to(policy.device)
+        found.append(logits[labels - 1].log_softmax(-1).gather(1, ids[labels, None]).squeeze(1))
+    return torch.cat(found)
+
+
+def choose_way(policy: Policy, rows: Sequence[Row], max_length: int) -> dict[str, str]:
+    """Find the fastest way of batching in which packed equals alone on this very model, and take it.
+
+    Raises:
+        BadInput: not even padded rows come out equal.
+    """
+    probe = _probe(rows)
+    facts: dict[str, str] = {}
+    with policy.evaluating():
+        policy.take("padded")
+        mixed, policy.mixed = policy.mixed, False
+        alone = [_alone(policy, row) for row in probe]
+        policy.mixed = mixed
+        tolerance = TOLERANCE[policy.settings.precision]
+        ways: tuple[Way, ...] = ("flat", "packed", "padded")
+        for way in ways:
+            policy.take(way)
+            worst = _difference(policy, probe, alone, way, max_length)
+            facts[f"packed_equals_alone_{way}"] = worst if isinstance(worst, str) else f"{worst:.1e}"
+            if not isinstance(worst, str) and worst <= tolerance:
+                facts["batching"] = way
+                return facts
+    raise BadInput(
+        "this model gives a row other log-probabilities in a batch than alone, so it cannot be trained here",
+        found="; ".join(f"{key.rpartition('_')[2]}: {value}" for key, value in facts.items()),
+        allowed=f"a difference of at most {tolerance}",
+        next_step="report the architecture; its output layer or attention is of a kind that is not supported yet",
+    )
+
+
+def _difference(
+    policy: Policy, probe: Sequence[Row], alone: Sequence[torch.Tensor], way: Way, max_length: int
+) -> float | str:
+    if way == "flat":
+        config = policy.inner.config.get_text_config()
+        window = getattr(config, "sliding_window", None)
+        if window is not None and window < max_length and getattr(config, "use_sliding_window", True):
+            return f"a sliding window of {window} is shorter than max_length"
+    try:
+        batch = flat_batch(probe, range(len(probe)), share=way == "flat")
+        packed = policy.logprobs(batch)
+    except (CannotSteer, TypeError, NotImplementedError) as error:
+        return f"not possible ({str(error)[:80]})"
+    return float((packed - torch.cat(list(alone))).abs().max())
+
+
+class DegeneratePairs:
+    """The alarm for preference training: both answers get less likely while their margin explodes.
+
+    `watch` wants the means of an update: chosen and rejected log-ratios to the reference, and the margin in units of
+    reward (beta times the log-ratio difference).
+    """
+
+    def __init__(self, *, window: int = 20, margin_limit: float = 20.0) -> None:
+        self.window, self.margin_limit = window, margin_limit
+        self.recent: list[tuple[float, float, float]] = []
+
+    def watch(self, values: Mapping[str, float]) -> str | None:
+        """A warning, once the last `window` updates show it."""
+        self.recent.append((values["chosen_logratio"], values["rejected_logratio"], values["reward_margin"]))
+        self.recent = self.recent[-self.window :]
+        if len(self.recent) < self.window:
+            return None
+        chosen, rejected, margin = (float(np.mean(column)) for column in zip(*self.recent, strict=True))
+        if chosen < 0 and rejected < 0 and margin > self.margin_limit:
+            return (
+                f"degenerate preference training: chosen {chosen:.1f} and rejected {rejected:.1f} nats below the "
+                f"reference, reward margin {margin:.1f}; raise beta, lower learning_rate or train fewer epochs"
+            )
+        return None

@@ -1,0 +1,111 @@
+"""What a run says while it runs: a metrics file, any tracker accelerate knows, and a progress bar on stderr."""
+
+import json
+import logging
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from goldsmith.engines.training.method import Metrics
+from goldsmith.trust.durable import storage_errors
+
+log = logging.getLogger("goldsmith.training")
+
+
+class Journal:
+    """Open for the length of a run. Lines after `step` of an earlier attempt are taken back on opening."""
+
+    def __init__(
+        self, path: Path, accelerator: Any, *, step: int, steps: int, trackers: Sequence[str], progress: bool
+    ) -> None:
+        self.path, self.accelerator, self.trackers = path, accelerator, tuple(trackers)
+        with storage_errors(path):
+            kept = _lines_until(path, step)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(b"".join(kept))
+            self.file = path.open("ab")
+        self.bar: Any = None
+        self.task: Any = None
+        if progress and sys.stderr.isatty():
+            self._open_bar(step, steps)
+        self.clock = time.perf_counter()
+
+    def _open_bar(self, step: int, steps: int) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+        self.bar = Progress(
+            TextColumn("training"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[note]}"),
+            console=Console(stderr=True),
+        )
+        self.task = self.bar.add_task("training", total=steps, completed=step, note="")
+        self.bar.start()
+
+    def __enter__(self) -> "Journal":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.file.close()
+        if self.bar is not None:
+            self.bar.stop()
+        if self.trackers:
+            self.accelerator.end_training()
+
+    def _write(self, line: Mapping[str, Any]) -> None:
+        with storage_errors(self.path):
+            self.file.write(json.dumps(line, sort_keys=True).encode() + b"\n")
+            self.file.flush()
+
+    def update(self, metrics: Metrics) -> None:
+        """One update's metrics."""
+        now = time.perf_counter()
+        seconds, self.clock = now - self.clock, now
+        values = {
+            "loss": metrics.loss,
+            "grad_norm": metrics.grad_norm,
+            "learning_rate": metrics.learning_rate,
+            **metrics.values,
+        }
+        counts = {"epoch": metrics.epoch, "tokens": metrics.tokens, "label_tokens": metrics.labels}
+        self._write({"step": metrics.step, **values, **counts, "seconds": round(seconds, 4)})
+        self._track({**values, "tokens_per_s": metrics.tokens / seconds}, metrics.step)
+        if self.bar is not None:
+            self.bar.update(self.task, completed=metrics.step, note=f"loss {metrics.loss:.4f}")
+
+    def validation(self, step: int, values: Mapping[str, float]) -> None:
+        """What the validation after `step` found."""
+        named = {f"validation_{key}": value for key, value in values.items()}
+        self._write({"step": step, **named})
+        self._track(named, step)
+        self.clock = time.perf_counter()
+
+    def warn(self, step: int, text: str) -> None:
+        """Something a person should look at."""
+        self._write({"step": step, "warning": text})
+        log.warning("step %d: %s", step, text)
+
+    def _track(self, values: Mapping[str, float], step: int) -> None:
+        if self.trackers:
+            self.accelerator.log(dict(values), step=step)
+
+
+def _lines_until(path: Path, step: int) -> list[bytes]:
+    if step == 0 or not path.exists():
+        return []
+    kept = []
+    for line in path.read_bytes().splitlines(keepends=True):
+        try:
+            if line.endswith(b"\n") and json.loads(line)["step"] <= step:
+                kept.append(line)
+        except (ValueError, KeyError):
+            break  # a line torn by the end of the process that wrote it
+    return kept

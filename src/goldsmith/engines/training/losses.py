@@ -1,0 +1,197 @@
+"""Losses as pure functions on tensors. Axes: N labelled tokens, H hidden, V vocabulary, P pairs.
+
+The language-model head is applied only where there is a label, in chunks, so the full logit tensor never exists. For
+cross-entropy the gradient with respect to hidden states and head is worked out chunk by chunk in the forward pass
+(as in Hsu et al. 2024, Liger Kernel, arXiv:2410.10989), so that nothing is computed twice.
+"""
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+import torch.nn.functional as F
+
+CHUNK_BYTES = 64 * 2**20
+"""Logits held at a time, as float32."""
+KEEP_BYTES = 128 * 2**20
+"""Logits of up to this size are kept for the backward pass instead of being computed again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """How hidden states become logits: `softcap(scale * (hidden @ weight.T + bias))`. `weight_VH`."""
+
+    weight_VH: torch.Tensor
+    bias_V: torch.Tensor | None = None
+    scale: float = 1.0
+    softcap: float | None = None
+
+    def logits(self, hidden_NH: torch.Tensor) -> torch.Tensor:
+        """float32 logits [N, V]."""
+        out = F.linear(hidden_NH, self.weight_VH.to(hidden_NH.dtype), self._bias(hidden_NH)).float()
+        if self.scale != 1.0:
+            out = out.mul_(self.scale)
+        if self.softcap is not None:
+            out = out.div_(self.softcap).tanh_().mul_(self.softcap)
+        return out
+
+    def _bias(self, hidden_NH: torch.Tensor) -> torch.Tensor | None:
+        return None if self.bias_V is None else self.bias_V.to(hidden_NH.dtype)
+
+    def chain(self, grad_NV: torch.Tensor, logits_NV: torch.Tensor) -> torch.Tensor:
+        """The gradient before scale and soft cap, given the one after; `grad_NV` is overwritten."""
+        if self.softcap is not None:
+            grad_NV = grad_NV.mul_(1 - (logits_NV / self.softcap) ** 2)
+        return grad_NV.mul_(self.scale) if self.scale != 1.0 else grad_NV
+
+
+def _chunks(n: int, vocabulary: int) -> list[tuple[int, int]]:
+    size = max(1, CHUNK_BYTES // (4 * vocabulary))
+    return [(low, min(low + size, n)) for low in range(0, n, size)]
+
+
+class _Gradients:
+    """Sums up the gradients of hidden states, weight and bias over chunks."""
+
+    def __init__(self, hidden_NH: torch.Tensor, head: Head, needs: tuple[bool, bool, bool]) -> None:
+        self.head, self.hidden = head, hidden_NH
+        self.d_hidden = torch.empty_like(hidden_NH) if needs[0] else None
+        self.d_weight = torch.zeros_like(head.weight_VH) if needs[1] else None
+        self.d_bias = torch.zeros_like(head.bias_V) if needs[2] and head.bias_V is not None else None
+
+    def add(self, low: int, high: int, d_logits: torch.Tensor) -> None:
+        d_logits = d_logits.to(self.hidden.dtype)
+        if self.d_hidden is not None:
+            self.d_hidden[low:high] = d_logits @ self.head.weight_VH.to(d_logits.dtype)
+        if self.d_weight is not None:
+            if self.d_weight.dtype == d_logits.dtype:
+                self.d_weight.addmm_(d_logits.T, self.hidden[low:high])
+            else:
+                self.d_weight += d_logits.T @ self.hidden[low:high]
+        if self.d_bias is not None:
+            self.d_bias += d_logits.sum(0)
+
+
+class _CrossEntropy(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any,
+        hidden_NH: torch.Tensor,
+        weight_VH: torch.Tensor,
+        bias_V: torch.Tensor | None,  # noqa: ARG004 - an input, so that autograd asks for its gradient
+        labels_N: torch.Tensor,
+        weights_N: torch.Tensor,
+        head: Head,
+    ) -> torch.Tensor:
+        needs = (ctx.needs_input_grad[0], ctx.needs_input_grad[1], ctx.needs_input_grad[2])
+        sums = _Gradients(hidden_NH, head, needs)
+        losses = torch.empty(len(labels_N), dtype=torch.float32, device=hidden_NH.device)
+        for low, high in _chunks(len(labels_N), weight_VH.shape[0]):
+            logits = head.logits(hidden_NH[low:high])
+            label = labels_N[low:high, None]
+            norm = logits.logsumexp(-1, keepdim=True)
+            losses[low:high] = (norm - logits.gather(1, label)).squeeze(1)
+            if any(needs):
+                grad = (logits - norm).exp_()
+                grad.scatter_add_(1, label, grad.new_full(label.shape, -1.0))
+                grad.mul_(weights_N[low:high, None])
+                sums.add(low, high, head.chain(grad, logits))
+        ctx.save_for_backward(*(t for t in (sums.d_hidden, sums.d_weight, sums.d_bias) if t is not None))
+        ctx.present = tuple(t is not None for t in (sums.d_hidden, sums.d_weight, sums.d_bias))
+        return (losses * weights_N).sum()
+
+    @staticmethod
+    def backward(ctx: Any, *grads: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+        saved = iter(ctx.saved_tensors)
+        out = [next(saved) * grads[0] if there else None for there in ctx.present]
+        return (*out, None, None, None)
+
+
+class _Logprobs(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any,
+        hidden_NH: torch.Tensor,
+        weight_VH: torch.Tensor,
+        bias_V: torch.Tensor | None,  # noqa: ARG004 - an input, so that autograd asks for its gradient
+        labels_N: torch.Tensor,
+        head: Head,
+    ) -> torch.Tensor:
+        out = torch.empty(len(labels_N), dtype=torch.float32, device=hidden_NH.device)
+        norms = torch.empty_like(out)
+        keep = any(ctx.needs_input_grad[:3]) and 4 * len(labels_N) * weight_VH.shape[0] <= KEEP_BYTES
+        kept = []
+        for low, high in _chunks(len(labels_N), weight_VH.shape[0]):
+            logits = head.logits(hidden_NH[low:high])
+            norms[low:high] = logits.logsumexp(-1)
+            out[low:high] = logits.gather(1, labels_N[low:high, None]).squeeze(1) - norms[low:high]
+            if keep:
+                kept.append(logits)
+        ctx.head = head
+        ctx.save_for_backward(hidden_NH, labels_N, norms, *kept)
+        return out
+
+    @staticmethod
+    def backward(ctx: Any, *grads: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+        hidden_NH, labels_N, norms, *kept = ctx.saved_tensors
+        needs = (ctx.needs_input_grad[0], ctx.needs_input_grad[1], ctx.needs_input_grad[2])
+        sums = _Gradients(hidden_NH, ctx.head, needs)
+        for place, (low, high) in enumerate(_chunks(len(labels_N), ctx.head.weight_VH.shape[0])):
+            logits = kept[place] if kept else ctx.head.logits(hidden_NH[low:high])
+            grad = (logits - norms[low:high, None]).exp_().neg_()
+            label = labels_N[low:high, None]
+            grad.scatter_add_(1, label, grad.new_ones(label.shape))
+            grad.mul_(grads[0][low:high, None])
+            sums.add(low, high, ctx.head.chain(grad, logits))
+        return sums.d_hidden, sums.d_weight, sums.d_bias, None, None
+
+
+def linear_cross_entropy(
+    hidden_NH: torch.Tensor, labels_N: torch.Tensor, head: Head, weights_N: torch.Tensor
+) -> torch.Tensor:
+    """Sum over N of `weights_N * -log p(label)`, a scalar in float32. Divide by the label count of the whole update
+    through `weights_N`, and any way of cutting it into forwards gives the same gradient."""
+    loss: torch.Tensor = _CrossEntropy.apply(  # type: ignore[no-untyped-call]
+        hidden_NH, head.weight_VH, head.bias_V, labels_N, weights_N, head
+    )
+    return loss
+
+
+def linear_logprobs(hidden_NH: torch.Tensor, labels_N: torch.Tensor, head: Head) -> torch.Tensor:
+    """log p(label) for each of N labels, float32 [N]."""
+    out: torch.Tensor = _Logprobs.apply(  # type: ignore[no-untyped-call]
+        hidden_NH, head.weight_VH, head.bias_V, labels_N, head
+    )
+    return out
+
+
+def sum_by_owner(values_N: torch.Tensor, owners_N: torch.Tensor, owners: int) -> torch.Tensor:
+    """Sums of `values_N` for each owner, float32 [owners]."""
+    return torch.zeros(owners, dtype=values_N.dtype, device=values_N.device).index_add(0, owners_N, values_N)
+
+
+PairLoss = Literal["sigmoid", "hinge", "robust"]
+
+
+def pair_loss(
+    chosen_P: torch.Tensor,
+    rejected_P: torch.Tensor,
+    reference_chosen_P: torch.Tensor,
+    reference_rejected_P: torch.Tensor,
+    *,
+    beta: float,
+    kind: PairLoss = "sigmoid",
+    label_smoothing: float = 0.0,
+) -> torch.Tensor:
+    """Loss of each pair [P] from summed log-probabilities of chosen and rejected under policy and reference.
+
+    sigmoid: Rafailov et al. 2023, arXiv:2305.18290 (with label smoothing: the conservative variant). hinge: Zhao et al.
+    2023, arXiv:2305.10425. robust: Ray Chowdhury et al. 2024, arXiv:2403.00409; needs label_smoothing < 0.5.
+    """
+    margin_P = beta * ((chosen_P - reference_chosen_P) - (rejected_P - reference_rejected_P))
+    if kind == "hinge":
+        return torch.relu(1 - margin_P)
+    right, wrong = -F.logsigmoid(margin_P), -F.logsigmoid(-margin_P)
+    if kind == "robust":
+        return ((1 - label_smoothing) * right - label_smoothing * wrong) / (1 - 2 * label_smoothing)
+    return (1 - label_smoothing) * right + label_smoothing * wrong

@@ -1,0 +1,292 @@
+"""The model being tuned: base, adapter, head; log-probabilities of labels; the reference; saving.
+
+Only safetensors are read and written, remote code never runs, and nothing is reported to anybody.
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+
+from goldsmith.engines.chat import Chat
+from goldsmith.engines.training import attention, losses
+from goldsmith.engines.training.batches import Batch
+from goldsmith.engines.training.settings import AdapterSettings, TrainingSettings
+from goldsmith.types.errors import BadInput, Unavailable
+
+os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+
+Way = Literal["flat", "packed", "padded"]
+"""How rows are put before the model: `flat` steers attention itself and shares prompts; `packed` lets transformers
+mask by positions; `padded` gives each row a line of its own. Fastest first; a self-test picks the first exact one."""
+
+
+def _dtype(name: str) -> torch.dtype:
+    return {"float32": torch.float32, "bfloat16": torch.bfloat16}[name]
+
+
+def load_model(base: str | Path, *, dtype: str = "float32", device: str = "cpu") -> Any:
+    """A causal language model in eval mode; an adapter folder comes merged with its base.
+
+    Raises:
+        Unavailable: nothing to load there. BadInput: an adapter for another base.
+    """
+    from transformers import AutoModelForCausalLM
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    folder = Path(base)
+    if (folder / "adapter_config.json").is_file():
+        return _merged(folder, dtype, device)
+    try:
+        model = AutoModelForCausalLM.from_pretrained(
+            str(base), dtype=_dtype(dtype), use_safetensors=True, trust_remote_code=False
+        )
+    except (OSError, ValueError, KeyError) as error:
+        raise Unavailable(
+            "the base model could not be loaded",
+            where=str(base),
+            found=str(error)[:300],
+            next_step="name a folder with config.json and safetensors weights, or a hub id that can be reached",
+        ) from error
+    except Exception as error:
+        if type(error).__name__ != "SafetensorError":
+            raise
+        raise Unavailable("a weight file of the base model is damaged", where=str(base), found=error) from error
+    return model.to(device).eval()  # type: ignore[arg-type]
+
+
+def _merged(folder: Path, dtype: str, device: str) -> Any:
+    from peft import PeftModel
+
+    config = json.loads((folder / "adapter_config.json").read_text("utf-8"))
+    base = config["base_model_name_or_path"]
+    _check_base(folder, base)
+    model = PeftModel.from_pretrained(load_model(base, dtype=dtype, device=device), str(folder))
+    return model.merge_and_unload().eval()
+
+
+NOTE = "goldsmith.json"
+"""Beside the weights: which base an adapter belongs to."""
+
+
+def _check_base(folder: Path, base: str) -> None:
+    note = folder / NOTE
+    if not note.is_file():
+        return
+    wanted = json.loads(note.read_text("utf-8")).get("base_digest")
+    if wanted is not None and wanted != base_digest(base):
+        raise BadInput(
+            "this adapter was trained on another base model",
+            where=str(folder),
+            found=f"{base} with digest {base_digest(base)}",
+            allowed=wanted,
+            next_step="put the base model it was trained on back in its place",
+        )
+
+
+def base_digest(base: str | Path) -> str:
+    """SHA-256 over names and bytes of a model folder's weights and config; of a hub id, over its cached snapshot."""
+    folder = Path(base)
+    if not folder.is_dir():
+        from huggingface_hub import snapshot_download
+
+        try:
+            folder = Path(snapshot_download(str(base), allow_patterns=["*.json", "*.safetensors"]))
+        except Exception as error:
+            raise Unavailable("the base model could not be reached", where=str(base), found=str(error)[:200]) from error
+    total = hashlib.sha256()
+    for path in sorted(folder.iterdir()):
+        if path.suffix == ".safetensors" or path.name in ("config.json", "adapter_config.json"):
+            with path.open("rb") as file:
+                total.update(f"{path.name}\0{hashlib.file_digest(file, 'sha256').hexdigest()}\n".encode())
+    return "sha256:" + total.hexdigest()
+
+
+class Policy:
+    """A model under training. `way` is how batches are put before it (see `Way`)."""
+
+    def __init__(self, model: Any, chat: Chat, settings: TrainingSettings, base: str) -> None:
+        self.model, self.chat, self.base = model, chat, base
+        self.settings = settings
+        self.device = next(model.parameters()).device
+        self.inner = model.get_base_model() if hasattr(model, "get_base_model") else model
+        self.is_adapter = model is not self.inner
+        self.plain_attention: str = self.inner.config._attn_implementation
+        self.way: Way = "padded"
+        self.decoder = self.inner.get_decoder()
+        self.mixed = settings.precision == "bfloat16_mixed"
+
+    @property
+    def shares(self) -> bool:
+        """Whether a prompt with several branches is computed once."""
+        return self.way == "flat"
+
+    def take(self, way: Way) -> None:
+        """Put batches before the model in this way from now on."""
+        attention.register()
+        self.inner.set_attn_implementation(attention.NAME if way == "flat" else self.plain_attention)
+        self.way = way
+
+    def trainable(self) -> list[tuple[str, torch.nn.Parameter]]:
+        """Names and tensors that are trained, in a fixed order."""
+        return [(name, p) for name, p in self.model.named_parameters() if p.requires_grad]
+
+    def head(self) -> losses.Head:
+        """How this model turns hidden states into logits."""
+        module = self.inner.get_output_embeddings()
+        if not isinstance(module, torch.nn.Linear):
+            raise BadInput(
+                "the model's output layer cannot be tuned or is of an unknown kind",
+                found=type(module).__name__,
+                allowed="a plain linear layer",
+                next_step="leave lm_head out of adapter.targets",
+            )
+        config = self.inner.config.get_text_config()
+        scale = float(getattr(config, "logit_scale", None) or 1.0) / float(
+            getattr(config, "logits_scaling", None) or 1.0
+        )
+        cap = getattr(config, "final_logit_softcapping", None)
+        return losses.Head(module.weight, module.bias, scale, None if cap is None else float(cap))
+
+    def hidden(self, batch: Batch) -> torch.Tensor:
+        """Last hidden states at the labels' predictors [N, H]."""
+        with torch.autocast(self.device.type, torch.bfloat16) if self.mixed else nullcontext():
+            if self.way == "padded":
+                return self._padded(batch)
+            extra: dict[str, Any] = {"layout": batch.layout} if self.way == "flat" else {}
+            out = self.decoder(
+                input_ids=batch.input_ids_T[None], position_ids=batch.position_ids_T[None], use_cache=False, **extra
+            )
+            states: torch.Tensor = out.last_hidden_state[0].index_select(0, batch.predictors_N)
+            return states
+
+    def _padded(self, batch: Batch) -> torch.Tensor:
+        sizes = torch.tensor(batch.layout.lengths, device=self.device)
+        if any(parent >= 0 for parent in batch.layout.parents):
+            raise ValueError("a padded forward cannot share prompts")
+        width = int(sizes.max())
+        real_BT = torch.arange(width, device=self.device)[None] < sizes[:, None]
+        ids_BT = torch.full(real_BT.shape, self.chat.pad_id, dtype=torch.int64, device=self.device)
+        ids_BT[real_BT] = batch.input_ids_T
+        out = self.decoder(input_ids=ids_BT, attention_mask=real_BT.long(), use_cache=False)
+        flat: torch.Tensor = out.last_hidden_state[real_BT]
+        return flat.index_select(0, batch.predictors_N)
+
+    def logprobs(self, batch: Batch) -> torch.Tensor:
+        """Log-probability of each label [N], float32."""
+        batch = batch.to(self.device)
+        return losses.linear_logprobs(self.hidden(batch), batch.labels_N, self.head())
+
+    def sequence_logprobs(self, batch: Batch) -> torch.Tensor:
+        """Summed log-probability of each trained node [owners], float32."""
+        return losses.sum_by_owner(self.logprobs(batch), batch.owners_N.to(self.device), len(batch.owner_rows))
+
+    def cross_entropy(self, batch: Batch, labels: int) -> torch.Tensor:
+        """The batch's summed cross-entropy over `labels`, the trained tokens of the whole update; a scalar."""
+        batch = batch.to(self.device)
+        weights_N = torch.full(batch.labels_N.shape, 1.0 / labels, device=self.device)
+        return losses.linear_cross_entropy(self.hidden(batch), batch.labels_N, self.head(), weights_N)
+
+    def reference(self) -> AbstractContextManager[Any]:
+        """Within it an adapter is off. A fully tuned model has no reference but its log-probs before training."""
+        return self.model.disable_adapter() if self.is_adapter else nullcontext()
+
+    @contextmanager
+    def evaluating(self) -> Iterator[None]:
+        """No dropout, no gradients."""
+        was = self.model.training
+        self.model.eval()
+        try:
+            with torch.no_grad():
+                yield
+        finally:
+            self.model.train(was)
+
+    # ---- weights in and out ------------------------------------------------------------------------------------
+
+    def weights(self) -> dict[str, torch.Tensor]:
+        """The trained tensors by name, detached, on the CPU."""
+        return {name: p.detach().cpu().contiguous() for name, p in self.trainable()}
+
+    def load_weights(self, tensors: dict[str, torch.Tensor]) -> None:
+        """Take over tensors that `weights` gave."""
+        mine = dict(self.trainable())
+        if set(mine) != set(tensors):
+            raise BadInput("the checkpoint holds other weights than this model trains", found=f"{len(tensors)} tensors")
+        with torch.no_grad():
+            for name, parameter in mine.items():
+                parameter.copy_(tensors[name])
+
+    def save(self, folder: Path) -> None:
+        """Write what plain transformers or peft loads: weights, tokenizer, chat template, generation config, and a
+        note of the base an adapter belongs to."""
+        self.inner.set_attn_implementation(self.plain_attention)
+        config = self.inner.generation_config
+        config.eos_token_id = sorted(self.chat.stop_ids)
+        config.pad_token_id = self.chat.pad_id
+        self.model.save_pretrained(str(folder), safe_serialization=True)
+        (folder / "README.md").unlink(missing_ok=True)  # peft's empty card
+        config.save_pretrained(str(folder))
+        self.chat.tokenizer.save_pretrained(str(folder))
+        note = {
+            "base": self.base,
+            "base_digest": base_digest(self.base),
+            "form": "adapter" if self.is_adapter else "full",
+        }
+        (folder / NOTE).write_text(json.dumps(note, indent=1, sort_keys=True) + "\n", "utf-8")
+        self.take(self.way)
+
+
+def open_policy(base: str, chat: Chat, settings: TrainingSettings, *, seed: int, device: str = "cpu") -> Policy:
+    """Load the base and put the adapter on it; the seed is set first, so that equal seeds give equal adapters."""
+    torch.manual_seed(seed)
+    model = load_model(base, dtype="bfloat16" if settings.precision == "bfloat16" else "float32", device=device)
+    if settings.adapter.kind == "lora":
+        model = _with_lora(model, settings.adapter, base)
+    else:
+        model.requires_grad_(True)
+    if settings.activation_checkpointing:
+        model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+    model.train()
+    return Policy(model, chat, settings, base)
+
+
+def _with_lora(model: Any, adapter: AdapterSettings, base: str) -> Any:
+    from peft import LoraConfig, get_peft_model
+
+    targets: str | list[str] = "all-linear" if adapter.targets == ("all-linear",) else list(adapter.targets)
+    config = LoraConfig(
+        r=adapter.rank,
+        lora_alpha=adapter.alpha,  # type: ignore[arg-type]
+        lora_dropout=adapter.dropout,
+        target_modules=targets,
+        task_type="CAUSAL_LM",
+    )
+    try:
+        tuned = get_peft_model(model, config)
+    except ValueError as error:
+        raise BadInput(
+            "the adapter's targets do not fit the model",
+            where="adapter.targets",
+            found=str(error)[:200],
+            allowed="names of linear layers, or all-linear",
+        ) from error
+    tuned.peft_config["default"].base_model_name_or_path = base
+    return tuned
+
+
+def merge(adapter_dir: Path, output_dir: Path) -> Path:
+    """Write the whole model that an adapter and its base make."""
+    from transformers import AutoTokenizer, GenerationConfig
+
+    model = load_model(adapter_dir)
+    model.generation_config = GenerationConfig.from_pretrained(str(adapter_dir))
+    model.save_pretrained(str(output_dir), safe_serialization=True)
+    AutoTokenizer.from_pretrained(str(adapter_dir)).save_pretrained(str(output_dir))
+    return output_dir

@@ -1,0 +1,79 @@
+"""The settings every training method shares. A method's Spec derives from `TrainingSettings` and adds its own."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from goldsmith.types.artifact import Frozen, Real, Spec
+
+Positive = Annotated[Real, Field(gt=0)]
+Share = Annotated[Real, Field(ge=0, lt=1)]
+Count = Annotated[int, Field(ge=1)]
+
+
+class AdapterSettings(Frozen):
+    """What is tuned: the whole model (`none`) or low-rank factors (`lora`; Hu et al. 2021, arXiv:2106.09685).
+
+    `targets`: names of linear layers, or `all-linear` (all but the head). The update is scaled by `alpha / rank`.
+    """
+
+    kind: Literal["none", "lora"] = "none"
+    rank: Count = 16
+    alpha: Positive = 32.0
+    dropout: Share = 0.0
+    targets: tuple[str, ...] = ("all-linear",)
+
+
+class TrainingSettings(Spec):
+    """How a model is tuned. Unknown keys fail."""
+
+    learning_rate: Positive = 2e-5
+    """Peak step size of AdamW."""
+    epochs: Positive = 1.0
+    """Passes over the training rows; a fraction ends within a pass."""
+    max_steps: Count | None = None
+    """Optimiser steps; overrides `epochs`."""
+    batch_size: Count = 8
+    """Rows of one forward where rows are not packed; rows of an update are this times `gradient_accumulation`."""
+    gradient_accumulation: Count = 1
+    """Forwards of one update. 4 x 1 and 1 x 4 give the same update: the loss is divided by its label tokens at once."""
+    warmup_share: Share = 0.03
+    """Share of the steps in which the step size rises to its peak."""
+    schedule: Literal["linear", "cosine", "constant"] = "cosine"
+    """How the step size falls after that: to zero, or not at all."""
+    weight_decay: Annotated[Real, Field(ge=0)] = 0.0
+    """AdamW's decoupled weight decay, on matrices only."""
+    adam_beta1: Share = 0.9
+    adam_beta2: Share = 0.999
+    max_grad_norm: Annotated[Real, Field(ge=0)] = 1.0
+    """Gradients of an update are scaled down to this norm; 0 leaves them alone."""
+    max_length: Count = 1024
+    """Tokens a row may have."""
+    over_long: Literal["refuse", "drop", "cut_keep_stop"] = "refuse"
+    """What happens to longer rows: nothing is trained, they are left out, or the answer's text gives way (the prompt
+    and the stop token stay). All are counted."""
+    packing: Literal["best_fit", "off"] = "best_fit"
+    """How the rows of an update are put into forwards: by tokens, best fit, or `batch_size` rows at a time. Rows never
+    see each other, and the update is the same."""
+    forward_tokens: Count = 2048
+    """Tokens of a packed forward: what bounds memory."""
+    adapter: AdapterSettings = AdapterSettings()
+    precision: Literal["float32", "bfloat16_mixed", "bfloat16"] = "float32"
+    """`bfloat16_mixed`: weights in float32, matrix products in bfloat16. `bfloat16`: the frozen base in bfloat16,
+    adapters in float32 (adapters only)."""
+    validation_share: Share = 0.0
+    """Share of the rows set aside for validation, where no validation records are given."""
+    evaluate_every: Annotated[int, Field(ge=0)] = 0
+    """Steps between validations; 0: at the end of each epoch."""
+    early_stopping_patience: Annotated[int, Field(ge=0)] = 0
+    """Validations without a better loss after which training stops; 0: never. The best weights are what is kept."""
+    checkpoint_every: Annotated[int, Field(ge=0)] = 100
+    """Steps between checkpoints; 0: only on Ctrl-C and at the end."""
+    activation_checkpointing: bool = False
+    """Compute activations again in the backward pass instead of keeping them: less memory, about a third more time."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "TrainingSettings":
+        if self.precision == "bfloat16" and self.adapter.kind == "none":
+            raise ValueError("precision bfloat16 needs an adapter: small updates vanish in bfloat16 weights")
+        return self

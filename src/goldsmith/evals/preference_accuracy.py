@@ -1,0 +1,81 @@
+"""Does the model find the better answer more likely than the worse one?"""
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+from pydantic import Field
+
+from goldsmith.engines.eval_files import sample
+from goldsmith.engines.rollout import logprobs_or_unscored
+from goldsmith.types.artifact import Spec
+from goldsmith.types.record import Comparison, Message, Record, Role, TextPart
+from goldsmith.types.score import Score, Scored, Unscored
+from goldsmith.types.trajectory import Answerer, AnswerLogprob
+
+
+class PreferenceAccuracy(Spec):
+    """On the validation comparisons: is the chosen answer's log-probability greater than the rejected one's?
+
+    `accuracy` compares sums over the answers' tokens, `accuracy_per_token` means, which do not favour the
+    shorter answer. A tie is no success. Compared with the base model on the same pairs this is the reward
+    accuracy of DPO (Rafailov et al. 2023).
+    """
+
+    id: ClassVar[str] = "preference_accuracy"
+    version: ClassVar[int] = 1
+
+    n: int | None = Field(default=None, ge=1)
+    """At most so many comparisons, sampled by `seed`; all if none is given."""
+    seed: int = 0
+
+    def measure(
+        self, model: Answerer, train: Sequence[Record], validation: Sequence[Record]
+    ) -> dict[str, list[tuple[str, Score]]]:
+        """Both metrics for every validation record that is a comparison; item ids are the records' places."""
+        pairs = [
+            (f"validation-{place}", record.content)
+            for place, record in enumerate(validation)
+            if isinstance(record.content, Comparison)
+        ]
+        pairs = sample(pairs, self.n, self.seed, lambda pair: str(pair[0]))
+        items = [(c.prompt, answer, c.tools) for _, c in pairs for answer in (c.chosen, c.rejected)]
+        results = logprobs_or_unscored(model, items)
+        out: dict[str, list[tuple[str, Score]]] = {"accuracy": [], "accuracy_per_token": []}
+        for (name, _), chosen, rejected in zip(pairs, results[::2], results[1::2], strict=True):
+            total, per_token = _scores(chosen, rejected)
+            out["accuracy"].append((name, total))
+            out["accuracy_per_token"].append((name, per_token))
+        return out
+
+
+def _scores(chosen: AnswerLogprob | Unscored, rejected: AnswerLogprob | Unscored) -> tuple[Score, Score]:
+    if isinstance(chosen, Unscored):
+        return chosen, chosen
+    if isinstance(rejected, Unscored):
+        return rejected, rejected
+    note = f"chosen {chosen.logprob:.4f}/{chosen.tokens}, rejected {rejected.logprob:.4f}/{rejected.tokens}"
+    total = Scored(value=float(chosen.logprob > rejected.logprob), note=note)
+    per_token = chosen.logprob / chosen.tokens > rejected.logprob / rejected.tokens
+    return total, Scored(value=float(per_token), note=note)
+
+
+def _example() -> Sequence[Record]:
+    def turn(role: Role, text: str) -> tuple[Message, ...]:
+        return (Message(role=role, parts=(TextPart(text=text),)),)
+
+    comparison = Comparison(
+        prompt=turn(Role.USER, "Say it well."),
+        chosen=turn(Role.ASSISTANT, "The well said thing, at length."),
+        rejected=turn(Role.ASSISTANT, "Bah."),
+    )
+    return [Record(content=comparison)]
+
+
+def solved() -> tuple[dict[str, float], Sequence[Record], Sequence[Record]]:
+    """(log-probability per letter by text, train, validation): the chosen text is likelier even in all."""
+    return {"The well said thing, at length.": -0.01, "Bah.": -2.0}, (), _example()
+
+
+def failed() -> tuple[dict[str, float], Sequence[Record], Sequence[Record]]:
+    """The rejected text is likelier."""
+    return {"The well said thing, at length.": -2.0, "Bah.": -0.01}, (), _example()

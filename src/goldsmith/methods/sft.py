@@ -1,0 +1,64 @@
+"""Supervised fine-tuning: learn to write the assistant's turns of conversations, or plain text."""
+
+from collections.abc import Iterator, Sequence
+from typing import ClassVar
+
+from goldsmith.engines.chat import Chat
+from goldsmith.engines.training.batches import Batch, Plan
+from goldsmith.engines.training.guards import require_finite
+from goldsmith.engines.training.method import Metrics
+from goldsmith.engines.training.optimizer import Optimizer
+from goldsmith.engines.training.policy import Policy
+from goldsmith.engines.training.rows import Row, from_conversation
+from goldsmith.engines.training.settings import TrainingSettings
+from goldsmith.types.errors import BadInput
+from goldsmith.types.record import Conversation, Record, Text
+
+
+class Sft(TrainingSettings):
+    """Cross-entropy on the trained turns' tokens, each token weighing the same in an update."""
+
+    id: ClassVar[str] = "sft"
+    version: ClassVar[int] = 1
+
+    def accepts(self, record: Record) -> bool:
+        """Conversations and texts."""
+        return isinstance(record.content, Conversation | Text)
+
+    def encode(self, chat: Chat, record: Record, name: str, key: str) -> Row:
+        """One path of tokens."""
+        content = record.content
+        if isinstance(content, Conversation):
+            return from_conversation(chat.encode_conversation(content), name, key)
+        if isinstance(content, Text):
+            return from_conversation(chat.encode_text(content), name, key)
+        raise BadInput(f"a {content.kind} is nothing to fine-tune on", where=name, allowed="conversation, text")
+
+    def prepare(self, policy: Policy, rows: Sequence[Row], plan: Plan) -> None:
+        """Nothing."""
+
+    def steps(
+        self, policy: Policy, plan: Plan, optimizer: Optimizer, _prepared: None, start: int = 0
+    ) -> Iterator[Metrics]:
+        """The loop."""
+        for update in plan.updates(start):
+            labels = update.labels
+            loss = 0.0
+            for batch in update.batches:
+                part = policy.cross_entropy(batch, labels)
+                part.backward()  # type: ignore[no-untyped-call]
+                loss += part.item()
+            norm, rate = optimizer.clip(), optimizer.learning_rate
+            require_finite(loss, norm, update, plan.rows)
+            optimizer.step()
+            yield Metrics(update.step + 1, update.epoch, loss, norm, rate, update.tokens, labels)
+
+    def evaluate(
+        self, policy: Policy, _rows: Sequence[Row], batches: Iterator[Batch], _prepared: None
+    ) -> dict[str, float]:
+        """Cross-entropy per trained token."""
+        total, labels = 0.0, 0
+        for batch in batches:
+            total += -policy.logprobs(batch).double().sum().item()
+            labels += int(batch.labels_N.numel())
+        return {"loss": total / labels}

@@ -1,0 +1,94 @@
+"""The folder is the registry: find a capability by its module's name, or by a dotted path of somebody else's."""
+
+import difflib
+import importlib
+import inspect
+import pkgutil
+from collections.abc import Mapping
+from types import ModuleType
+from typing import Any, Literal
+
+from pydantic import ValidationError
+
+from goldsmith.types.artifact import Spec
+from goldsmith.types.errors import BadInput, Unavailable
+
+Kind = Literal["sources", "checks", "methods", "evals", "judges", "defences"]
+
+
+def names(kind: Kind) -> list[str]:
+    """The built-in capabilities of a kind, sorted."""
+    package = importlib.import_module(f"goldsmith.{kind}")
+    return sorted(m.name for m in pkgutil.iter_modules(package.__path__) if not m.name.startswith("_"))
+
+
+def module(kind: Kind, name: str) -> ModuleType:
+    """The module of capability `name`; a dotted name is a third party's module and is imported as it is."""
+    if "." not in name and name not in names(kind):
+        close = difflib.get_close_matches(name, names(kind), n=1)
+        raise BadInput(
+            f"there is no {kind[:-1]} named {name!r}" + (f"; did you mean {close[0]!r}?" if close else ""),
+            found=name,
+            allowed=", ".join(names(kind)) + ", or a dotted path such as acme.checks.licences",
+        )
+    dotted = name if "." in name else f"goldsmith.{kind}.{name}"
+    try:
+        return importlib.import_module(dotted)
+    except ImportError as error:
+        raise Unavailable(
+            f"{kind[:-1]} {name!r} could not be imported",
+            where=dotted,
+            found=error,
+            next_step="install what it needs, or take it out of the recipe",
+        ) from error
+
+
+def find(kind: Kind, name: str) -> type[Spec]:
+    """The one public Spec class defined in capability `name`'s module."""
+    found = module(kind, name)
+    classes = [
+        member
+        for _, member in inspect.getmembers(found, inspect.isclass)
+        if issubclass(member, Spec) and member.__module__ == found.__name__ and hasattr(member, "id")
+    ]
+    if len(classes) != 1:
+        raise BadInput(
+            f"{found.__name__} must define exactly one capability (a Spec with an id)",
+            found=", ".join(c.__name__ for c in classes) or "none",
+        )
+    return classes[0]
+
+
+def build(kind: Kind, name: str, settings: Mapping[str, Any] | None = None) -> Spec:
+    """Capability `name` with `settings`; a misspelt setting fails with a suggestion."""
+    capability = find(kind, name)
+    try:
+        return capability.model_validate(dict(settings or {}))
+    except ValidationError as error:
+        raise _explain(kind, name, capability, error) from error
+
+
+def _explain(kind: Kind, name: str, capability: type[Spec], error: ValidationError) -> BadInput:
+    first = error.errors(include_url=False)[0]
+    key = str(first["loc"][0]) if first["loc"] else ""
+    what = first["msg"]
+    if first["type"] == "extra_forbidden":
+        close = difflib.get_close_matches(key, list(capability.model_fields), n=1)
+        what = f"unknown setting {key!r}" + (f"; did you mean {close[0]!r}?" if close else "")
+    return BadInput(
+        f"{kind[:-1]} {name}: {what}",
+        where=f"{name}.{'.'.join(str(p) for p in first['loc'])}",
+        found=repr(first.get("input"))[:80],
+        allowed=", ".join(capability.model_fields) or "no settings",
+    )
+
+
+def build_all(
+    kind: Kind, settings: Mapping[str, Mapping[str, Any]] | None = None, off: tuple[str, ...] = ()
+) -> list[Spec]:
+    """Every built-in capability of a kind but those in `off`, each with its own `settings` by name."""
+    given = dict(settings or {})
+    for name in (*given, *off):
+        module(kind, name)
+    wanted = [name for name in names(kind) if name not in off]
+    return [build(kind, name, given.get(name)) for name in dict.fromkeys([*wanted, *given]) if name not in off]

@@ -1,0 +1,139 @@
+"""Collections -> findings: every check over all rows together, because contrast between sources is evidence."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import cast
+
+from goldsmith import plugins
+from goldsmith.engines.evidence import faults_of, rows_of
+from goldsmith.engines.nearest import turns_of
+from goldsmith.engines.reading.read import Reading, read
+from goldsmith.engines.screening import Screening, decide, screen
+from goldsmith.engines.votes import read_votes
+from goldsmith.trust.workspace import Workspace
+from goldsmith.types.artifact import Digest
+from goldsmith.types.check import Check, CheckContext, Row
+from goldsmith.types.errors import BadInput
+from goldsmith.types.finding import Finding, Outcome, Severity, SourceVerdict
+from goldsmith.types.lineage import Collection
+from goldsmith.types.recipe import CheckEntry
+from goldsmith.types.record import Origin, Role
+from goldsmith.types.row_format import RowFormat
+
+FAULTY = "faulty_row"
+"""The check name under which unreadable rows are reported."""
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """What the checks said. `findings` holds the faulty rows too; `sources` one verdict for each source x batch."""
+
+    rows: Sequence[Row]
+    screening: Screening
+    findings: tuple[Finding, ...]
+    sources: tuple[SourceVerdict, ...]
+
+    @property
+    def verdict(self) -> Outcome:
+        """Fail if any source x batch failed, inconclusive if any could not be told, else pass."""
+        found = {one.verdict for one in self.sources}
+        for outcome in (Outcome.FAIL, Outcome.INCONCLUSIVE):
+            if outcome in found:
+                return outcome
+        return Outcome.PASS if found else Outcome.INCONCLUSIVE
+
+
+def check_collections(
+    ws: Workspace, collections: Sequence[Digest], entry: CheckEntry, eval_texts: Sequence[tuple[str, str]]
+) -> Checked:
+    """Check what was delivered. `eval_texts`: (eval name, text) of every eval that will be run."""
+    rows: list[Row] = []
+    faults: list[Finding] = []
+    trusted: set[str] = set()
+    for digest in collections:
+        collection = ws.store.get_artifact(digest, Collection)
+        rows.extend(rows_of(ws, collection))
+        faults.extend(_fault(c[0], c[1], collection.source, collection.batch) for c in faults_of(ws, collection))
+        if any(s.predicate.get("trusted") for s in ws.about(digest, "collection")):
+            trusted.add(collection.source)
+    context = CheckContext(
+        eval_names=[name for name, _ in eval_texts],
+        eval_texts=[text for _, text in eval_texts],
+        allowed_hosts=None if entry.allowed_hosts is None else frozenset(entry.allowed_hosts),
+        allowed_tools=None if entry.allowed_tools is None else frozenset(entry.allowed_tools),
+        trusted_sources=frozenset(trusted),
+    )
+    return _check(rows, faults, checks_of(entry), context)
+
+
+def check_file(
+    path: Path,
+    entry: CheckEntry,
+    *,
+    format_name: str | None = None,
+    origin: Origin | None = None,
+    evals: Sequence[Path] = (),
+    votes: Path | None = None,
+    strict: bool = False,
+) -> tuple[Checked, Reading]:
+    """Check a file alone, without a workspace or keys; its rows' own `source` and `batch` fields are taken at their word.
+
+    With `strict` the first faulty row is an error. Errors: BadInput for a faulty file.
+    """
+    formats = cast(list[RowFormat], plugins.build_all("sources"))
+    reading = read(path, formats, format_name=format_name, origin_defaults=origin or Origin())
+    rows = reading.rows
+    if strict and reading.faults:
+        first = reading.faults[0]
+        raise BadInput(
+            f"{len(reading.faults)} faulty row(s), the first: {first.what}",
+            where=reading.place(first.line),
+            found=first.found,
+            allowed=first.allowed,
+            next_step="mend the rows, or leave --strict out to have them reported as findings",
+        )
+    default = origin or Origin()
+    faults = [_fault(f.line, f.what, default.source, default.batch) for f in reading.faults]
+    texts = [(str(one), text) for one in evals for text in _eval_texts(one, formats)]
+    context = CheckContext(
+        eval_names=[name for name, _ in texts],
+        eval_texts=[text for _, text in texts],
+        votes=read_votes(votes) if votes else (),
+        allowed_hosts=None if entry.allowed_hosts is None else frozenset(entry.allowed_hosts),
+        allowed_tools=None if entry.allowed_tools is None else frozenset(entry.allowed_tools),
+    )
+    return _check(rows, faults, checks_of(entry), context), reading
+
+
+def checks_of(entry: CheckEntry) -> list[Check]:
+    """The checks an entry asks for: all built-in ones but `off`, and the third parties' `extra`."""
+    built = plugins.build_all("checks", entry.settings, entry.off)
+    extra = [
+        plugins.build("checks", name, entry.settings.get(name)) for name in entry.extra if name not in entry.settings
+    ]
+    return cast(list[Check], [*built, *extra])
+
+
+def _eval_texts(path: Path, formats: list[RowFormat]) -> list[str]:
+    """Every user turn and answer of an eval set, in any supported row format."""
+    rows = read(path, formats).rows
+    return [turn.text for row in rows for turn in turns_of(row.record) if turn.role is not Role.TOOL and turn.text]
+
+
+def _check(rows: list[Row], faults: list[Finding], checks: Sequence[Check], context: CheckContext) -> Checked:
+    screening = screen(rows, checks, context)
+    findings = (*faults, *screening.findings)
+    return Checked(rows, screening, findings, decide(findings, rows))
+
+
+def _fault(line: int, what: str, source: str, batch: str) -> Finding:
+    return Finding(
+        check=FAULTY,
+        severity=Severity.EXCLUDE,
+        score=1.0,
+        evidence=what,
+        lines=(line,),
+        source=source,
+        batch=batch,
+    )

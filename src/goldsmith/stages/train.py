@@ -1,0 +1,153 @@
+"""Release, base, method -> Model: the trainer itself measures and states what it did."""
+
+import json
+import platform
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+
+import goldsmith
+from goldsmith import plugins
+from goldsmith.engines import model_files
+from goldsmith.engines.evidence import records_of
+from goldsmith.engines.splits import split_records
+from goldsmith.trust import canonical
+from goldsmith.trust.workspace import Workspace
+from goldsmith.types.artifact import Digest, Spec
+from goldsmith.types.errors import BadInput
+from goldsmith.types.lineage import Model, Release, Run
+from goldsmith.types.recipe import TrainStep
+from goldsmith.types.record import Record
+
+KINDS: dict[str, tuple[str, ...]] = {"sft": ("conversation", "text"), "dpo": ("comparison",)}
+"""Which records a built-in method learns from; others are for other steps of the recipe."""
+LOCK = ("torch", "transformers", "peft", "accelerate", "tokenizers", "safetensors", "numpy")
+
+
+@dataclass(frozen=True, slots=True)
+class Trained:
+    digest: Digest
+    model: Model
+    run: Run
+    folder: Path
+
+
+def register_base(ws: Workspace, base: str) -> tuple[Digest, Model]:
+    """Take a base model in, once: its files' digests are stated; large weights stay where they are."""
+    folder = model_files.locate_base(base)
+    keep = model_files.total_bytes(folder) <= model_files.STORED_BYTES_AT_MOST
+    with ws.atomically():
+        model, _ = model_files.take_in(ws, folder, name=base, form="full", base=None, run=None, keep=keep)
+        digest = canonical.artifact_digest(model)
+        if not ws.about(digest, "model"):
+            more = {} if keep else {"weights": "external", "folder": str(folder.resolve())}
+            ws.attest_artifact("model", model, {"name": base, "of": "base", **more}, role="operator")
+    return digest, model
+
+
+def records_for(method: str, records: Sequence[Record]) -> list[Record]:
+    """The records a method learns from."""
+    kinds = KINDS.get(method)
+    return [record for record in records if kinds is None or record.content.kind in kinds]
+
+
+def build_methods(steps: Sequence[TrainStep]) -> list[Spec]:
+    """Each step's method with its settings. Errors: BadInput naming a misspelt setting."""
+    return [plugins.build("methods", step.method, step.settings) for step in steps]
+
+
+def train(
+    ws: Workspace,
+    release_digest: Digest,
+    base: Digest,
+    step: TrainStep,
+    *,
+    name: str,
+    recipe: Digest,
+    seed: int,
+    validation_share: float,
+    trackers: Sequence[str] = (),
+    progress: bool = True,
+) -> Trained:
+    """Train one step of a recipe from model `base` on a release; state the run and the model.
+
+    A run that was interrupted is resumed when the same step is started again. Errors: BadInput (rows, settings,
+    divergence), Unavailable (disk, model), all with the last good checkpoint kept.
+    """
+    from goldsmith.engines.training.driver import TrainingJob, run_training
+
+    made_from = ws.store.get_artifact(release_digest, Release)
+    wanted = records_for(step.method, records_of(ws, made_from))
+    if not wanted:
+        raise BadInput(
+            f"the release {made_from.name!r} holds no record that {step.method} learns from",
+            found=f"{made_from.count} records of other kinds",
+            allowed=" or ".join(KINDS.get(step.method, ("any",))),
+        )
+    training, validation = split_records(wanted, validation_share)
+    method = plugins.build("methods", step.method, step.settings)
+    settings = canonical.spec_text(method)
+    key = canonical.digest(canonical.encode([release_digest, base, step.method, settings, seed]))[7:23]
+    scratch = ws.scratch / "runs" / key
+    outcome = run_training(
+        TrainingJob(
+            method=method,
+            base=str(_whole(ws, base)),
+            records=training,
+            validation=validation or None,
+            output_dir=scratch / "model",
+            scratch_dir=scratch,
+            seed=seed,
+            trackers=tuple(trackers),
+            progress=progress,
+        )
+    )
+    with ws.atomically():
+        run = Run(
+            method=step.method,
+            settings=settings,
+            release=release_digest,
+            base=base,
+            recipe=recipe,
+            seed=seed,
+            records_used=outcome.rows_used,
+            validation_records=outcome.rows_validation,
+            rows_cut=outcome.rows_cut,
+            rows_dropped=outcome.rows_dropped,
+            steps=outcome.steps,
+            tokens=outcome.tokens,
+            stop=outcome.stop,
+            final_loss=outcome.final_loss,
+            best_validation_loss=outcome.best_validation_loss,
+            metrics=ws.store.put_file(outcome.metrics_file),
+            code=f"goldsmith {goldsmith.__version__}",
+            environment=json.dumps(environment(), sort_keys=True),
+        )
+        run_digest = ws.attest_artifact("run", run, {"method": step.method}, role="trainer").subjects["run"]
+        parent = base if outcome.form == "adapter" else None
+        model, _ = model_files.take_in(
+            ws, outcome.model_dir, name=name, form=outcome.form, base=parent, run=run_digest
+        )
+        stated = ws.attest_artifact("model", model, {"name": name, "of": "run"}, role="trainer")
+    shutil.rmtree(scratch / "checkpoints", ignore_errors=True)
+    return Trained(stated.subjects["model"], model, run, outcome.model_dir)
+
+
+def _whole(ws: Workspace, digest: Digest) -> Path:
+    """A folder with the whole model; an adapter is merged into its base first."""
+    folder, adapter = model_files.answerer_paths(ws, digest)
+    if adapter is None:
+        return folder
+    from goldsmith.engines.training.policy import merge
+
+    merged = ws.scratch / "models" / f"{digest[7:23]}-merged"
+    shutil.rmtree(merged, ignore_errors=True)
+    return merge(adapter, merged)
+
+
+def environment() -> dict[str, str]:
+    """The versions a run depended on."""
+    found = {name: metadata.version(name) for name in LOCK}
+    return {**found, "python": platform.python_version(), "machine": platform.machine()}

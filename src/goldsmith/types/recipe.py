@@ -1,0 +1,145 @@
+"""A recipe: everything one run of the circle needs, in one YAML file. Unknown keys fail."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, model_validator
+
+from goldsmith.types.artifact import Digest, Frozen
+from goldsmith.types.record import Maker
+
+Settings = dict[str, Any]
+"""Settings of a capability; the capability's own Spec checks them."""
+
+
+class SourceEntry(Frozen):
+    """One delivery: a `file` (or folder), or a `collection` that this workspace took in before.
+
+    Beside a file may lie `NAME.delivery.json`, its source's signature. Without it the file is signed with the
+    workspace's own key and everything built on it is marked self-attested.
+    """
+
+    name: str
+    batch: str = "1"
+    file: str | None = None
+    collection: Digest | None = None
+    format: str | None = None
+    maker: Maker = Maker.UNKNOWN
+    licence: str | None = None
+    generator: str | None = None
+    generation_depth: int | None = None
+    domain: str | None = None
+    language: str | None = None
+    project: str | None = None
+    trusted: bool = False
+    """A trusted source is exempt from the caps on third parties, and from nothing else."""
+
+    @model_validator(mode="after")
+    def _one_of(self) -> "SourceEntry":
+        if (self.file is None) == (self.collection is None):
+            raise ValueError("give either `file` or `collection`")
+        return self
+
+
+class Without(Frozen):
+    """What a recall keeps out: a whole source, one of its batches, or one record."""
+
+    source: str | None = None
+    batch: str | None = None
+    record: Digest | None = None
+
+
+class CheckEntry(Frozen):
+    """Which checks run. `settings` by check name; `off` are named here so that leaving one out is on file."""
+
+    settings: dict[str, Settings] = Field(default_factory=dict)
+    off: tuple[str, ...] = ()
+    extra: tuple[str, ...] = ()
+    """Checks of third parties, by dotted path."""
+    allowed_hosts: tuple[str, ...] | None = None
+    allowed_tools: tuple[str, ...] | None = None
+
+
+class ReleasePolicy(Frozen):
+    """What may enter a release.
+
+    `quarantined`: `leave_out` the source x batch, `refuse` the whole release, or `accept` it all the same (on file, and
+    shown wherever the release is). `excluded`: the same for single lines. `inconclusive`: checks that could not tell.
+    """
+
+    kind: Literal["release_policy"] = "release_policy"
+    quarantined: Literal["leave_out", "refuse", "accept"] = "leave_out"
+    excluded: Literal["leave_out", "accept"] = "leave_out"
+    faulty: Literal["leave_out", "refuse"] = "leave_out"
+    inconclusive: Literal["accept", "refuse"] = "accept"
+    min_records: int = 1
+    without: tuple[Without, ...] = ()
+
+
+class TrainStep(Frozen):
+    """One training method with its settings; each step starts from the model of the step before."""
+
+    method: str
+    settings: Settings = Field(default_factory=dict)
+
+
+class EvalEntry(Frozen):
+    eval: str
+    name: str | None = None
+    settings: Settings = Field(default_factory=dict)
+
+
+class Rule(Frozen):
+    """A bound on one metric of the examination.
+
+    `reads`: the bound is held against the `mean` or the cautious end of its 95 % interval (`interval`).
+    `at_least` / `at_most` bound the tuned model; `below_base_at_most` bounds the loss against the base model on the
+    same items (paired). A metric that is missing, or has fewer than `min_items` scored items, is inconclusive.
+    """
+
+    eval: str
+    metric: str
+    at_least: float | None = None
+    at_most: float | None = None
+    below_base_at_most: float | None = None
+    reads: Literal["mean", "interval"] = "mean"
+    min_items: int = 20
+    unscored_share_at_most: float = 0.1
+
+    @model_validator(mode="after")
+    def _bounded(self) -> "Rule":
+        if self.at_least is None and self.at_most is None and self.below_base_at_most is None:
+            raise ValueError("a rule needs `at_least`, `at_most` or `below_base_at_most`")
+        return self
+
+
+class PromotionPolicy(Frozen):
+    """All rules must hold. `accept_unchecked`: whether a model trained on an unchecked release may pass at all."""
+
+    rules: tuple[Rule, ...] = Field(min_length=1)
+    accept_unchecked: bool = False
+
+
+class Recipe(Frozen):
+    """`goldsmith run RECIPE`: sources in, verdict out."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+    base: str = "goldsmith-nano"
+    """`goldsmith-nano`, a folder in Hugging Face layout, or a hub id."""
+    seed: int = 0
+    sources: tuple[SourceEntry, ...] = Field(min_length=1)
+    checks: CheckEntry = CheckEntry()
+    release: ReleasePolicy = ReleasePolicy()
+    validation_share: Annotated[float, Field(ge=0, lt=0.5)] = 0.05
+    """Share of the released records kept from training to measure the train/validation gap."""
+    train: tuple[TrainStep, ...] = Field(min_length=1)
+    examine: tuple[EvalEntry, ...] = Field(min_length=1)
+    promote: PromotionPolicy | None = None
+    policy: str | None = None
+    """A YAML file with the promotion policy, in place of `promote`."""
+    trackers: tuple[str, ...] = ()
+
+    @model_validator(mode="after")
+    def _decidable(self) -> "Recipe":
+        if (self.promote is None) == (self.policy is None):
+            raise ValueError("give either `promote` (the rules) or `policy` (a file with them)")
+        return self

@@ -1,0 +1,142 @@
+"""Packed equals alone, values and gradients, on real architectures built from their configs."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from goldsmith.engines.chat import Chat
+from goldsmith.engines.training import guards
+from goldsmith.engines.training.batches import flat_batch
+from goldsmith.engines.training.guards import choose_way
+from goldsmith.engines.training.policy import Policy
+from goldsmith.engines.training.rows import Node, Row
+from goldsmith.engines.training.settings import TrainingSettings
+from goldsmith.types.errors import BadInput
+
+COMMON = {
+    "vocab_size": 128,
+    "hidden_size": 32,
+    "intermediate_size": 48,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "head_dim": 8,
+    "initializer_range": 0.3,
+    "max_position_embeddings": 128,
+    "bos_token_id": None,
+    "eos_token_id": 0,
+    "pad_token_id": 1,
+}
+
+ARCHITECTURES: dict[str, tuple[str, dict[str, Any], str]] = {
+    "llama": ("llama", {}, "flat"),
+    "qwen3": ("qwen3", {}, "flat"),
+    "mistral, window longer than rows": ("mistral", {"sliding_window": 64}, "flat"),
+    "mistral, short window": ("mistral", {"sliding_window": 4}, "packed"),
+    "granite, scaled logits": ("granite", {"logits_scaling": 4.0, "embedding_multiplier": 2.0}, "flat"),
+    "gemma2, soft caps": ("gemma2", {"final_logit_softcapping": 2.0, "sliding_window": 4}, "packed"),
+    "olmo2": ("olmo2", {}, "flat"),
+    "cohere, scaled logits": ("cohere", {"logit_scale": 0.25}, "flat"),
+    "qwen3 mixture of experts": (
+        "qwen3_moe",
+        {"num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 16},
+        "flat",
+    ),
+    "mamba2, a recurrence": ("mamba2", {}, "padded"),
+}
+
+
+def rows() -> list[Row]:
+    rng = np.random.default_rng(2)
+
+    def ids(n: int) -> np.ndarray:
+        return rng.integers(2, 128, size=n).astype(np.int32)
+
+    def node(n: int, trained: bool, parent: int = -1) -> Node:
+        return Node(ids(n), np.full(n, trained), parent)
+
+    plain = [Row((Node(ids(n), np.arange(n) > 2),), f"p{n}", f"p{n}") for n in (7, 12)]
+    pair = Row((node(9, False), node(6, True, 0), node(4, True, 0)), "pair", "pair")
+    deep = Row((node(5, False), node(4, True, 0), node(3, True, 1), node(5, True, 1), node(2, True, 0)), "deep", "deep")
+    return [*plain, pair, deep]
+
+
+def policy_of(tiny: Any, kind: str, changes: dict[str, Any]) -> Policy:
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    settings = {**COMMON, **changes}
+    if kind == "mamba2":
+        settings = {"vocab_size": 128, "hidden_size": 32, "num_hidden_layers": 2, "state_size": 8, "num_heads": 8}
+        settings |= {"head_dim": 8, "n_groups": 1, "chunk_size": 8, "eos_token_id": 0, "pad_token_id": 1}
+    torch.manual_seed(0)
+    model = AutoModelForCausalLM.from_config(AutoConfig.for_model(kind, **settings))
+    return Policy(model.float().train(), Chat(tiny.tokenizer()), TrainingSettings(), "unused")
+
+
+@pytest.mark.parametrize("name", list(ARCHITECTURES))
+def test_each_architecture_takes_its_fastest_exact_way(tiny: Any, name: str) -> None:
+    kind, changes, way = ARCHITECTURES[name]
+    policy = policy_of(tiny, kind, changes)
+    facts = choose_way(policy, rows()[:3], 32)
+    assert facts["batching"] == way, facts
+    data = rows()[:3]
+    with policy.evaluating():
+        packed = policy.logprobs(flat_batch(data, range(3), share=policy.shares))
+        policy.take("padded")  # the model's own attention
+        alone = torch.cat([guards._alone(policy, row) for row in data])
+    torch.testing.assert_close(packed, alone, rtol=1e-4, atol=2e-4)
+
+
+def test_gradients_of_shared_prompts_equal_those_of_copies(tiny: Any) -> None:
+    gradients = []
+    for share in (True, False):
+        policy = policy_of(tiny, "llama", {})
+        policy.take("flat" if share else "padded")
+        data = rows()[:3]
+        batch = flat_batch(data, range(3), share=share)
+        weights = torch.linspace(-1, 1, len(batch.labels_N))
+        (policy.logprobs(batch) * weights).sum().backward()
+        gradients.append({name: p.grad for name, p in policy.model.named_parameters()})
+    for name, gradient in gradients[0].items():
+        torch.testing.assert_close(gradient, gradients[1][name], rtol=1e-4, atol=1e-5)
+
+
+def test_branches_and_neighbours_do_not_see_each_other(tiny: Any) -> None:
+    policy = policy_of(tiny, "llama", {})
+    policy.take("flat")
+    data = rows()
+    pair = data[2]
+    changed = Row((*pair.nodes[:2], Node(pair.nodes[2].ids[::-1].copy(), pair.nodes[2].trained, 0)), "x", "x")
+    with policy.evaluating():
+        before = policy.sequence_logprobs(flat_batch([data[0], pair, data[1]], range(3)))
+        after = policy.sequence_logprobs(flat_batch([data[0], changed, data[1]], range(3)))
+        alone = policy.sequence_logprobs(flat_batch([pair], [0]))
+    assert before[2] != after[2]
+    kept = [0, 1, 3]
+    torch.testing.assert_close(before[kept], after[kept], rtol=0, atol=1e-6)
+    torch.testing.assert_close(before[1:3], alone, rtol=1e-5, atol=1e-5)
+
+
+def test_deep_trees_equal_their_paths(tiny: Any) -> None:
+    policy = policy_of(tiny, "llama", {})
+    policy.take("flat")
+    deep = rows()[3]
+    with policy.evaluating():
+        found = policy.sequence_logprobs(flat_batch([deep], [0]))
+        for place, node in enumerate(deep.nodes[1:]):
+            path = [node]
+            while path[0].parent >= 0:
+                path.insert(0, deep.nodes[path[0].parent])
+            ids = np.concatenate([n.ids for n in path])
+            mask = np.arange(len(ids)) >= len(ids) - len(node.ids)
+            one = policy.sequence_logprobs(flat_batch([Row((Node(ids, mask),), "p", "p")], [0]))
+            torch.testing.assert_close(found[place], one[0], rtol=1e-5, atol=1e-5)
+
+
+def test_a_model_whose_batches_differ_is_refused(tiny: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    policy = policy_of(tiny, "llama", {})
+    monkeypatch.setattr(guards, "_difference", lambda *_: 0.3)
+    with pytest.raises(BadInput, match="other log-probabilities in a batch than alone"):
+        choose_way(policy, rows()[:2], 32)

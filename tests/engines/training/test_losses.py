@@ -1,0 +1,115 @@
+"""Losses against plain formulas in float64."""
+
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from goldsmith.engines.training import losses
+from goldsmith.engines.training.losses import Head, linear_cross_entropy, linear_logprobs, pair_loss, sum_by_owner
+
+N, H, V = 23, 6, 11
+
+
+def problem(bias: bool) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None, torch.Tensor]:
+    torch.manual_seed(3)
+    hidden = torch.randn(N, H, requires_grad=True)
+    weight = torch.randn(V, H, requires_grad=True)
+    return hidden, weight, torch.randn(V, requires_grad=True) if bias else None, torch.randint(V, (N,))
+
+
+def plain(
+    hidden: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, labels: torch.Tensor, head: Head
+) -> torch.Tensor:
+    logits = hidden.double() @ weight.double().T
+    if bias is not None:
+        logits = logits + bias.double()
+    logits = logits * head.scale
+    if head.softcap is not None:
+        logits = head.softcap * torch.tanh(logits / head.softcap)
+    return logits.log_softmax(-1).gather(1, labels[:, None]).squeeze(1)
+
+
+@pytest.mark.parametrize("bias", [False, True])
+@pytest.mark.parametrize(("scale", "softcap"), [(1.0, None), (0.25, None), (1.0, 3.0), (2.0, 5.0)])
+@pytest.mark.parametrize("rows_at_a_time", [1, 7, 1000])
+@pytest.mark.parametrize("keep", [0, 2**20])
+def test_values_and_gradients_equal_the_formula(
+    monkeypatch: pytest.MonkeyPatch, bias: bool, scale: float, softcap: float | None, rows_at_a_time: int, keep: int
+) -> None:
+    monkeypatch.setattr(losses, "CHUNK_BYTES", rows_at_a_time * 4 * V)
+    monkeypatch.setattr(losses, "KEEP_BYTES", keep)
+    hidden, weight, b, labels = problem(bias)
+    leaves = [t for t in (hidden, weight, b) if t is not None]
+    coefficients = torch.linspace(-1, 2, N)
+    head = Head(weight, b, scale, softcap)
+    wanted = plain(hidden, weight, b, labels, head)
+    wanted_grads = torch.autograd.grad((wanted * coefficients).sum(), leaves)
+
+    found = linear_logprobs(hidden, labels, head)
+    torch.testing.assert_close(found.double(), wanted, rtol=1e-5, atol=1e-5)
+    for a, b_ in zip(torch.autograd.grad((found * coefficients).sum(), leaves), wanted_grads, strict=True):
+        torch.testing.assert_close(a, b_.float(), rtol=1e-4, atol=1e-5)
+
+    weights = coefficients.abs() / N
+    loss = linear_cross_entropy(hidden, labels, head, weights)
+    reference = -(plain(hidden, weight, b, labels, head) * weights).sum()
+    assert loss.item() == pytest.approx(reference.item(), rel=1e-5)
+    grads = torch.autograd.grad(3 * loss, leaves)
+    for a, b_ in zip(grads, torch.autograd.grad(3 * reference, leaves), strict=True):
+        torch.testing.assert_close(a, b_.float(), rtol=1e-4, atol=1e-5)
+
+
+def test_a_frozen_head_gets_no_gradient() -> None:
+    hidden, weight, _, labels = problem(False)
+    frozen = Head(weight.detach())
+    linear_cross_entropy(hidden, labels, frozen, torch.ones(N)).backward()
+    assert weight.grad is None
+    assert hidden.grad is not None
+    with torch.no_grad():
+        assert linear_logprobs(hidden, labels, frozen).shape == (N,)
+
+
+def test_the_full_logit_tensor_never_exists(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(losses, "CHUNK_BYTES", 4 * 4 * V)
+    monkeypatch.setattr(losses, "KEEP_BYTES", 0)
+    widest = 0
+    original = Head.logits
+
+    def watched(self: Head, hidden: torch.Tensor) -> torch.Tensor:
+        nonlocal widest
+        out = original(self, hidden)
+        widest = max(widest, len(out))
+        return out
+
+    monkeypatch.setattr(Head, "logits", watched)
+    hidden, weight, _, labels = problem(False)
+    linear_logprobs(hidden, labels, Head(weight)).sum().backward()
+    linear_cross_entropy(hidden, labels, Head(weight), torch.ones(N)).backward()
+    assert widest == 4
+
+
+def test_sum_by_owner() -> None:
+    values, owners = torch.tensor([1.0, 2.0, 4.0, 8.0]), torch.tensor([0, 2, 0, 2])
+    assert sum_by_owner(values, owners, 4).tolist() == [5.0, 0.0, 10.0, 0.0]
+
+
+finite = st.floats(-30, 0, width=32)
+
+
+@settings(derandomize=True, max_examples=80, deadline=None)
+@given(c=finite, r=finite, rc=finite, rr=finite, beta=st.floats(0.01, 2), smooth=st.floats(0, 0.4))
+def test_pair_losses_equal_their_formulas(c: float, r: float, rc: float, rr: float, beta: float, smooth: float) -> None:
+    def found(kind: Any, smoothing: float) -> float:
+        args = (torch.tensor([x], dtype=torch.float64) for x in (c, r, rc, rr))
+        return float(pair_loss(*args, beta=beta, kind=kind, label_smoothing=smoothing))
+
+    margin = torch.tensor(beta * ((c - rc) - (r - rr)), dtype=torch.float64)
+    right, wrong = -F.logsigmoid(margin), -F.logsigmoid(-margin)
+    assert found("sigmoid", 0.0) == pytest.approx(float(right))
+    assert found("sigmoid", smooth) == pytest.approx(float((1 - smooth) * right + smooth * wrong))
+    assert found("robust", smooth) == pytest.approx(float(((1 - smooth) * right - smooth * wrong) / (1 - 2 * smooth)))
+    assert found("hinge", 0.0) == pytest.approx(max(0.0, 1 - float(margin)))
