@@ -80,10 +80,15 @@ class Measured:
 
     def __init__(self) -> None:
         self.before = _resident()
+        self.clocks = (0.0, 0.0)
 
-    def report(self, seconds: float, losses: list[float]) -> None:
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-        print(json.dumps({"seconds": seconds, "losses": losses, "peak_mib": peak - self.before}))
+    def start(self) -> None:
+        self.clocks = (time.perf_counter(), time.process_time())
+
+    def report(self, losses: list[float]) -> None:
+        seconds, cpu = time.perf_counter() - self.clocks[0], time.process_time() - self.clocks[1]
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024 - self.before
+        print(json.dumps({"seconds": seconds, "cpu_seconds": cpu, "losses": losses, "peak_mib": peak}))
 
 
 def _resident() -> float:
@@ -128,10 +133,10 @@ def run_ours(kind: str, size: str, count: int, precision: str) -> None:
     choose_way(policy, rows, 2048)
     plan = in_order(tuple(rows), 0, BATCH, count // BATCH, method.forward_tokens, BATCH, share=policy.shares)
     optimizer = build_optimizer(policy, method, plan.steps)
-    start = time.perf_counter()
+    measured.start()
     prepared = method.prepare(policy, rows, plan)
     losses = [metrics.loss for metrics in method.steps(policy, plan, optimizer, prepared, 0)]
-    measured.report(time.perf_counter() - start, losses)
+    measured.report(losses)
 
 
 def in_order(*values: Any, **named: Any) -> Any:
@@ -201,10 +206,9 @@ def run_peer(kind: str, size: str, count: int, precision: str, packing: bool) ->
                 model=model, ref_model=make_model(size), args=config, train_dataset=dummy, processing_class=tokenizer
             )
             trainer.train_dataset = Dataset.from_list([{f"{key}_ids": value for key, value in r.items()} for r in rows])
-        start = time.perf_counter()
+        measured.start()
         trainer.train()
-        seconds = time.perf_counter() - start
-    measured.report(seconds, [line["loss"] for line in trainer.state.log_history if "loss" in line])
+    measured.report([line["loss"] for line in trainer.state.log_history if "loss" in line])
 
 
 def measure(tool: str, kind: str, options: argparse.Namespace, env: dict[str, str]) -> dict[str, Any]:
@@ -235,6 +239,7 @@ def compare(kind: str, options: argparse.Namespace, peer: str, env: dict[str, st
     unit = "rows/s" if kind == "sft" else "pairs/s"
     speed = [options.rows / statistics.median(m["seconds"] for m in side) for side in (ours, theirs)]
     memory = [statistics.median(m["peak_mib"] for m in side) for side in (ours, theirs)]
+    cpu = [statistics.median(m["cpu_seconds"] for m in side) for side in (ours, theirs)]
     common = {
         "peer_version": PEER_VERSION,
         "repeats": options.repeats,
@@ -242,7 +247,14 @@ def compare(kind: str, options: argparse.Namespace, peer: str, env: dict[str, st
         "precision": options.precision,
     }
     rows = [
-        {"what": f"{label}_speed", "ours": speed[0], "peer": speed[1], "ratio": speed[0] / speed[1], "unit": unit},
+        {
+            "what": f"{label}_speed",
+            "ours": speed[0],
+            "peer": speed[1],
+            "ratio": speed[0] / speed[1],
+            "unit": unit,
+            "ratio_of_cpu_seconds": cpu[1] / cpu[0],
+        },
         {
             "what": f"{label}_peak_memory_above_imports",
             "ours": memory[0],

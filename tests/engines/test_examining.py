@@ -73,7 +73,7 @@ def echo(messages: Sequence[Message], tools: Any) -> str:
 
 
 def half(messages: Sequence[Message], tools: Any) -> str:
-    return messages[-1].text if messages[-1].text[-1] in "02468" else "no"
+    return messages[-1].text if messages[-1].text[-1:] in tuple("02468") else "no"
 
 
 def test_means_differences_and_items() -> None:

@@ -311,7 +311,7 @@ def test_a_prompt_that_fills_the_context_is_refused_and_a_long_one_cut_short(mod
     with pytest.raises(BadInput, match="longer than the model's context") as refused:
         model.answer([(asked("yes no maybe " * 200), ())])
     assert refused.value.allowed == "256 tokens"
-    near = model.encode(asked("seven " * 90))[:250]
+    near = model.encode(asked("seven " * 200))[:250]
     completion = model.complete([near], max_new_tokens=100)[0]
     assert completion.completion_tokens <= 6
     with pytest.raises(BadInput, match="longer"):
@@ -361,6 +361,15 @@ def test_a_closed_model_says_so(tiny_base: Path) -> None:
     assert isinstance(ended[-1], Completion | Failed)
     with pytest.raises(Unavailable, match="closed"):
         model.answer([(asked("two"), ())])
+
+
+def test_a_damaged_model_is_unavailable(tiny_base: Path, tmp_path: Path) -> None:
+    for file in tiny_base.iterdir():
+        (tmp_path / file.name).write_bytes(file.read_bytes())
+    weights = tmp_path / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:2000])
+    with pytest.raises(Unavailable):
+        LocalAnswerer(tmp_path)
 
 
 def test_a_missing_model_is_unavailable(tmp_path: Path) -> None:

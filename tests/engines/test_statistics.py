@@ -115,7 +115,8 @@ def test_clusters_never_make_it_surer(values: list[float], size: int) -> None:
 
 
 # Airway hyper-responsiveness before and after transplantation, 21 children (Bentur et al. 2009), as analysed by
-# Fagerland, Lydersen and Laake 2014 (Statistics in Medicine 33:2850-2875): both 1, first only 1, second only 7, neither 12.
+# Fagerland, Lydersen and Laake 2014 (Statistics in Medicine 33:2850-2875):
+# both 1, first only 1, second only 7, neither 12.
 _BEFORE = [1.0] * 1 + [1.0] * 1 + [0.0] * 7 + [0.0] * 12
 _AFTER = [1.0] * 1 + [0.0] * 1 + [1.0] * 7 + [0.0] * 12
 

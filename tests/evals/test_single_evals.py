@@ -91,7 +91,8 @@ def test_gsm8k_gold_is_right_and_graded_model_solutions_agree() -> None:
     path = needs("gsm8k", "test.jsonl")
     each = AnswerMatch(paths=(path,))
     tasks = list(each.tasks())
-    gold = {json.loads(line)["question"]: json.loads(line)["answer"] for line in Path(path).open(encoding="utf-8")}
+    rows = [json.loads(line) for line in Path(path).read_text(encoding="utf-8").splitlines()]
+    gold = {row["question"]: row["answer"] for row in rows}
     for task in tasks:
         scores = each.score(task, said(gold[task.messages[-1].text]), each.environment(task))
         assert scores["correct"].value == 1.0  # type: ignore[union-attr]

@@ -56,7 +56,7 @@ def test_answers_are_learned_and_they_end(tiny_base: Path, tmp_path: Path, adapt
 
 def test_texts_are_trained_on_too(tiny_base: Path, tmp_path: Path) -> None:
     records = [Record(content=Text(text="The quick brown fox jumps over the lazy dog."))] * 4
-    method = plugins.build("methods", "sft", {"learning_rate": 5e-3, "batch_size": 4, "max_steps": 15})
+    method = plugins.build("methods", "sft", {"learning_rate": 5e-3, "batch_size": 4, "max_steps": 30})
     outcome = run_training(
         TrainingJob(
             method, str(tiny_base), records, tmp_path / "out", tmp_path / "scratch", progress=False, device="cpu"

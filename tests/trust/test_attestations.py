@@ -61,7 +61,7 @@ def test_dsse_published_pre_authentication_encoding() -> None:
     assert held.pae() == b"DSSEv1 29 http://example.com/HelloWorld 11 hello world"
 
 
-@settings(max_examples=300, derandomize=True, deadline=None)
+@settings(max_examples=120, derandomize=True, deadline=None)
 @given(st.data())
 def test_any_single_changed_byte_is_refused(shared_party: Any, data: st.DataObject) -> None:
     sealed = statement_of(shared_party)

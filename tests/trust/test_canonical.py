@@ -23,7 +23,7 @@ ATOM = st.one_of(st.none(), st.booleans(), st.integers(-LIMIT, LIMIT), TEXT)
 VALUE = st.recursive(
     ATOM, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(KEY, inner, max_size=4), max_leaves=20
 )
-PROPERTY = settings(max_examples=300, derandomize=True, deadline=None)
+PROPERTY = settings(max_examples=150, derandomize=True, deadline=None)
 
 
 @PROPERTY

@@ -30,6 +30,20 @@ tiny_base = _module.tiny_base
 
 
 @dataclass
+class Scripted:
+    """One request to a Script."""
+
+    script: "Script"
+    cancelled: bool = False
+    over: bool = False
+
+    def cancel(self) -> None:
+        self.cancelled = True
+        if not self.over:
+            self.script.cancelled.set()
+
+
+@dataclass
 class Script:
     """A writer that sends `pieces`, one each `delay_s`, whatever it is asked; it remembers what it was asked."""
 
@@ -43,6 +57,7 @@ class Script:
     budgets: list[int] = field(default_factory=list)
     samplings: list[Sampling] = field(default_factory=list)
     cancelled: threading.Event = field(default_factory=threading.Event)
+    """A request was cancelled before its end."""
     hold: threading.Event | None = None
 
     def encode(self, messages: Sequence[Message], tools: Sequence[ToolSchema] = ()) -> Sequence[int]:
@@ -51,21 +66,19 @@ class Script:
             raise BadInput("this cannot be written", next_step="write something else")
         return range(sum(len(message.text.split()) for message in messages))
 
-    def submit(self, prompt: Sequence[int], sink: Sink, *, max_new_tokens: int, sampling: Sampling) -> "Script":
+    def submit(self, prompt: Sequence[int], sink: Sink, *, max_new_tokens: int, sampling: Sampling) -> Scripted:
         self.budgets.append(max_new_tokens)
         self.samplings.append(sampling)
-        threading.Thread(target=self._write, args=(len(prompt), sink), daemon=True).start()
-        return self
-
-    def cancel(self) -> None:
-        self.cancelled.set()
+        ticket = Scripted(self)
+        threading.Thread(target=self._write, args=(len(prompt), sink, ticket), daemon=True).start()
+        return ticket
 
     def as_answer(self, completion: Completion) -> Answer:
         finished = completion.finish is Finish.STOP
         turn = read_turn(completion.text, self.call_form, finished=finished)
         return Answer(message=turn.message, text=turn.text, finished=finished, prompt_tokens=0, completion_tokens=0)
 
-    def _write(self, prompt_tokens: int, sink: Sink) -> None:
+    def _write(self, prompt_tokens: int, sink: Sink, ticket: Scripted) -> None:
         if self.hold is not None:
             self.hold.wait(20)
         events: list[Event] = [Piece(piece) for piece in self.pieces]
@@ -75,8 +88,9 @@ class Script:
             events[-1] = Failed(self.fails)
         for event in events:
             time.sleep(self.delay_s)
-            if self.cancelled.is_set():
+            if ticket.cancelled:
                 return
+            ticket.over = not isinstance(event, Piece)
             try:
                 sink(event)
             except RuntimeError:  # the server is gone

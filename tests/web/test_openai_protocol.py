@@ -407,6 +407,7 @@ def test_a_client_that_goes_away_stops_the_writing(running: Any, script: Any, st
             assert not writer.cancelled.is_set()
         assert writer.cancelled.wait(20)
         # and its place is free again
+        writer.pieces, writer.delay_s = ["short"], 0.0
         _until(lambda: post(url, {"model": "m", "messages": HELLO, "max_tokens": 1}).status_code != 429)
 
 

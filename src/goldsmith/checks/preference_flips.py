@@ -16,6 +16,7 @@ from goldsmith.types.check import CheckContext, CheckReport, Row
 from goldsmith.types.finding import Finding, Severity
 
 _SEED = 7
+_CHANCE = 0.58
 
 
 @dataclass(slots=True)
@@ -35,13 +36,26 @@ class _Examined:
     teachers: dict[int, float] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class _Reading:
+    """A source read by a model of the others. `right`: the share of its pairs that the model orders as the source does."""
+
+    margins: NDArray[np.float64]
+    others: NDArray[np.int64]
+    weights: NDArray[np.float64]
+    accuracy: float
+    error: float
+    sure_from: float
+    right: float
+
+
 class PreferenceFlips(Spec):
     """Swapped preferences, found by cross-examination: a small reward model of the other sources reads each source x batch.
 
     The other groups teach by how far they agree with themselves (out-of-fold accuracy), so a batch of swapped pairs teaches little. Of the pairs the model
     is sure of (right four times in five out of fold), the share that contradicts it is tested (binomial, one-sided), Holm over all source x batch. What it is tested against
-    depends on whether the model can be trusted to carry over: a strong one (right in `strong` of its own pairs) that knows the batch's words, against
-    `usual_disagreement` plus its own error; any other against one half, because an honest batch of another kind looks like chance to it. Two sources that
+    depends on whether such models carry over: where they know the batch's words and are right in `strong` of the pairs of sources they were not taught by, against
+    `usual_disagreement` plus their own error; otherwise against `weak_disagreement`, because an honest batch of another kind looks like chance to them, or a little worse. Two sources that
     contradict each other are a warning, since nobody can tell who is right, unless one is trusted. Only one source, too few pairs, or a model no better than
     chance: inconclusive. Row score: how surely the model prefers the rejected side, times its reliability.
     """
@@ -50,6 +64,7 @@ class PreferenceFlips(Spec):
     version: ClassVar[int] = 1
     fewest_pairs: int = 20
     usual_disagreement: Real = 0.1
+    weak_disagreement: Real = 0.65
     strong: Real = 0.8
     alpha: Real = 0.001
 
@@ -96,45 +111,55 @@ class PreferenceFlips(Spec):
     def _examine(
         self, view: ProjectedRows, pairs: preferences.Pairs, group_of: NDArray[np.int32], context: CheckContext
     ) -> dict[int, _Examined]:
-        groups = [int(g) for g in np.unique(group_of)]
         order = _canonical_order(view, pairs.rows)
-        agreement: dict[int, float] = {}
-        margin = np.zeros(len(group_of))
-        for group in groups:
-            own = order[group_of[order] == group]
-            margin[own] = preferences.out_of_fold(pairs.features[own], _SEED)
-            agreement[group] = max(0.0, 2.0 * float(np.mean(margin[own] > 0)) - 1.0) if len(own) >= 12 else 0.3
-        weight_of = {g: agreement[g] ** 2 for g in groups}
-        for g in groups:
-            if view.groups.names[g][0] in context.trusted_sources:
-                weight_of[g] = max(weight_of[g], 0.25)
-        examined: dict[int, _Examined] = {}
-        for group in groups:
-            own = np.flatnonzero(group_of == group)
-            source = view.groups.names[group][0]
-            others = order[[view.groups.names[g][0] != source for g in group_of[order]]]
+        examined, weight_of = self._agreements(view, pairs, group_of, order, context)
+        readings = {}
+        for source in sorted({view.groups.names[g][0] for g in examined}):
+            own = {g for g in examined if view.groups.names[g][0] == source}
+            others = order[~np.isin(group_of[order], list(own))]
             weights = np.array([weight_of[int(g)] for g in group_of[others]])
-            examined[group] = _Examined(group, margin[own], agreement[group] * min(1.0, len(own) / 50))
-            if len(own) < self.fewest_pairs or weights.sum() < 0.25 * self.fewest_pairs:
+            if weights.sum() >= 0.25 * self.fewest_pairs:
+                readings[source] = _read(pairs.features, others, weights, np.flatnonzero(np.isin(group_of, list(own))))
+        for group in examined:
+            source = view.groups.names[group][0]
+            reading = readings.get(source)
+            mine = np.flatnonzero(group_of == group)
+            if reading is None or len(mine) < self.fewest_pairs:
                 continue
-            features = pairs.features[others]
-            test = preferences.out_of_fold_weighted(features, weights, _SEED)
-            accuracy = float(np.average(test > 0, weights=weights))
-            if accuracy < 0.58:
+            carried = [r.right for s, r in readings.items() if s != source]
+            knows = _knows(pairs.features[reading.others], pairs.features[mine])
+            strength = min(reading.accuracy, float(np.median(carried))) if carried else reading.accuracy if knows else 0.5
+            if reading.accuracy < _CHANCE:
                 continue
-            coefficients = preferences.fit(features, weights / weights.max(), _SEED)
-            read = preferences.margins(pairs.features[own], coefficients)
-            # The margins that, among the others and out of fold, are right four times in five.
-            sure_from = _sure_margin(test, weights)
-            sure = np.abs(read) >= sure_from
-            error = float(np.average(test[np.abs(test) >= sure_from] < 0, weights=weights[np.abs(test) >= sure_from]))
-            carries = accuracy >= self.strong and _knows(features, pairs.features[own])
-            usual = min(0.5, error + self.usual_disagreement) if carries else 0.5
-            examined[group] = _tested(group, read, sure, 2.0 * accuracy - 1.0, usual)
-            for teacher in np.unique(group_of[others]).tolist():
-                share = float(weights[group_of[others] == teacher].sum() / weights.sum())
-                examined[group].teachers[teacher] = share
+            usual = min(0.5, reading.error + self.usual_disagreement) if knows and strength >= self.strong else self.weak_disagreement
+            margins = reading.margins[mine]
+            sure = np.abs(margins) >= reading.sure_from
+            examined[group] = _tested(group, margins, sure, max(0.0, 2.0 * strength - 1.0), usual)
+            for teacher in np.unique(group_of[reading.others]).tolist():
+                share = reading.weights[group_of[reading.others] == teacher].sum() / reading.weights.sum()
+                examined[group].teachers[teacher] = float(share)
         return examined
+
+    def _agreements(
+        self,
+        view: ProjectedRows,
+        pairs: preferences.Pairs,
+        group_of: NDArray[np.int32],
+        order: NDArray[np.int64],
+        context: CheckContext,
+    ) -> tuple[dict[int, _Examined], dict[int, float]]:
+        """Each group read by itself, out of fold, and what it may weigh as a teacher of others."""
+        alone: dict[int, _Examined] = {}
+        weight_of: dict[int, float] = {}
+        for group in np.unique(group_of).tolist():
+            own = order[group_of[order] == group]
+            margins = np.zeros(len(group_of))
+            margins[own] = preferences.out_of_fold(pairs.features[own], _SEED)
+            agreement = max(0.0, 2.0 * float(np.mean(margins[own] > 0)) - 1.0) if len(own) >= 12 else 0.3
+            trusted = view.groups.names[group][0] in context.trusted_sources
+            weight_of[group] = max(agreement**2, 0.25 * trusted)
+            alone[group] = _Examined(group, margins[group_of == group], agreement * min(1.0, len(own) / 50))
+        return alone, weight_of
 
     def _finding(self, view: ProjectedRows, rows: NDArray[np.int64], examined: _Examined, *, mutual: bool) -> Finding:
         source, batch = view.groups.names[examined.group]
@@ -155,6 +180,24 @@ class PreferenceFlips(Spec):
                 for i in wrong[:4]
             ),
         )
+
+
+def _read(features: Any, others: NDArray[np.int64], weights: NDArray[np.float64], own: NDArray[np.int64]) -> _Reading:
+    """What a model of the `others` makes of the pairs `own`, and how good it is on its own kind (out of fold)."""
+    test = preferences.out_of_fold_weighted(features[others], weights, _SEED)
+    sure_from = _sure_margin(test, weights)
+    certain = np.abs(test) >= sure_from
+    margins = np.zeros(features.shape[0])
+    margins[own] = preferences.margins(features[own], preferences.fit(features[others], weights / weights.max(), _SEED))
+    return _Reading(
+        margins=margins,
+        others=others,
+        weights=weights,
+        accuracy=float(np.average(test > 0, weights=weights)),
+        error=float(np.average(test[certain] < 0, weights=weights[certain])),
+        sure_from=sure_from,
+        right=float(np.mean(margins[own] > 0)),
+    )
 
 
 def _tested(

@@ -14,6 +14,7 @@ from goldsmith.types.check import CheckContext, CheckReport, Row
 from goldsmith.types.finding import Finding, Severity
 
 _TOO_FEW = 30
+_NOTHING = 0.35
 
 
 class TriggerPayload(Spec):
@@ -47,6 +48,8 @@ class TriggerPayload(Spec):
         for cluster in associations(prompts, answers, fewest=self.fewest, least_jaccard=0.5):
             alone = _share_of_one(source[cluster.rows])
             value = cluster.jaccard * cluster.unrelated * (1.0 - cluster.echoed) * alone**2
+            if value < _NOTHING:
+                continue
             scores[cluster.rows] = np.maximum(scores[cluster.rows], value)
             fresh = not claimed[cluster.rows].any()
             if value >= self.least and len(cluster.rows) >= self.fewest and fresh:

@@ -33,9 +33,11 @@ from goldsmith.types.record import Role, ToolCallPart
 from goldsmith.types.trajectory import CallMade, Task, Trajectory
 
 _SENDING = re.compile(
-    r"(?:^|_)(?:mail|email|send|post|publish|upload|http|https|url|web|fetch|request|curl|webhook|browse|browser|navigate|"
-    r"download|push|share|forward|notify|sms|message|tweet|pay|transfer|evaluate|execute|exec|shell|run)(?:_|$)"
+    r"(?:^|_)(?:send|post|publish|upload|http|https|fetch|request|curl|webhook|browse|navigate|push|share|forward|notify|"
+    r"tweet|pay|transfer|evaluate|execute|exec|shell|run)(?:_|$)"
 )
+_CHANNEL = re.compile(r"(?:^|_)(?:mail|email|message|sms|url|web|browser|download)(?:_|$)")
+_READING = re.compile(r"(?:^|_)(?:read|search|find|list|show|look|lookup|check|count|get)(?:_|$)")
 _LONG_ENOUGH = 16
 _MARKED = re.compile(r"[\w.+%-]*(?:\d[\w.+%-]*){3,}|[\w.+%-]+@[\w.-]+")
 
@@ -179,7 +181,9 @@ def _from_conversation(call: _Seen) -> bool:
 
 
 def _sends(call: _Seen) -> bool:
-    return bool(call.hosts or call.addresses) or bool(_SENDING.search(call.part.name.lower()))
+    name = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|[\s.:/-]+", "_", call.part.name).lower()
+    by_name = _SENDING.search(name) or (_CHANNEL.search(name) and not _READING.search(name))
+    return bool(call.hosts or call.addresses or by_name)
 
 
 def _carries(call: _Seen, private: Sequence[str], trajectory: Trajectory) -> bool:

@@ -17,7 +17,16 @@ from pydantic import BaseModel, ValidationError
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
-from ruamel.yaml.tokens import TagToken
+from ruamel.yaml.tokens import (
+    BlockEndToken,
+    BlockMappingStartToken,
+    BlockSequenceStartToken,
+    FlowMappingEndToken,
+    FlowMappingStartToken,
+    FlowSequenceEndToken,
+    FlowSequenceStartToken,
+    TagToken,
+)
 
 from goldsmith.engines.reading.json_text import show
 from goldsmith.types.errors import BadInput, Unavailable
@@ -29,6 +38,8 @@ Steps = tuple[str | int, ...]
 _MAX_BYTES = 4 * 2**20
 _MAX_NODES = 100_000
 _MAX_DEPTH = 60
+_OPENING = (BlockMappingStartToken, BlockSequenceStartToken, FlowMappingStartToken, FlowSequenceStartToken)
+_CLOSING = (BlockEndToken, FlowMappingEndToken, FlowSequenceEndToken)
 _NULL = re.compile(r"(?:null|Null|NULL|~|)\Z")
 _TRUE = re.compile(r"(?:true|True|TRUE)\Z")
 _FALSE = re.compile(r"(?:false|False|FALSE)\Z")
@@ -75,7 +86,7 @@ class _Reader:
     def read(self, data: bytes | str) -> tuple[Any, dict[Steps, tuple[int, int]]]:
         text = self._decoded(data)
         try:
-            self._require_no_tags(text)
+            self._require_plain(text)
             node = YAML(typ="safe", pure=True).compose(text)
         except BadInput:
             raise
@@ -90,8 +101,12 @@ class _Reader:
             raise BadInput(f"{self._name} is not YAML", where=self._name, found=found) from error
         return (None if node is None else self._value(node, ())), self._places
 
-    def _require_no_tags(self, text: str) -> None:
+    def _require_plain(self, text: str) -> None:
+        depth = 0  # counted before the tree is built: deep nesting costs the scanner quadratic time
         for token in YAML(typ="safe", pure=True).scan(text):
+            depth += isinstance(token, _OPENING) - isinstance(token, _CLOSING)
+            if depth > _MAX_DEPTH:
+                self._refuse("this YAML is nested too deeply", token.start_mark, allowed=f"{_MAX_DEPTH} levels")
             if isinstance(token, TagToken):
                 found = "".join(str(part) for part in (token.value or ()) if part)[:80]
                 self._refuse(

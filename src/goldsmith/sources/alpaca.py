@@ -61,8 +61,10 @@ class Alpaca(Spec):
     def _prompt(self, row: Mapping[str, Any], asks: str) -> tuple[Message, ...]:
         system = optional_text(row, "system")
         turns = [_said(Role.SYSTEM, system)] if system else []
-        history = row.get("history")
-        for position, exchange in enumerate(unfolded(history, "history") if history else ()):
+        history = unfolded(row["history"], "history") if row.get("history") else []
+        if not isinstance(history, list):
+            raise RowProblem("history must be a list", where="history", found=show(history), allowed="a list of pairs")
+        for position, exchange in enumerate(history):
             if not isinstance(exchange, list) or len(exchange) != 2 or not all(isinstance(t, str) for t in exchange):
                 where = f"history[{position}]"
                 raise RowProblem(

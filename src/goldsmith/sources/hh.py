@@ -1,4 +1,4 @@
-"""HH transcripts: "\\n\\nHuman: ...\\n\\nAssistant: ...", as pairs that share a beginning or alone (arXiv:2204.05862)."""
+"""HH transcripts: "\\n\\nHuman: ...\\n\\nAssistant: ...", alone or as pairs (arXiv:2204.05862)."""
 
 import re
 from collections.abc import Mapping, Sequence

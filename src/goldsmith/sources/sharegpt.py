@@ -1,4 +1,4 @@
-"""ShareGPT rows: `{"conversations": [{"from": "human", "value": ...}]}`, with LLaMA-Factory's and Axolotl's additions."""
+"""ShareGPT rows: `{"conversations": [{"from": "human", "value": ...}]}`, with what LLaMA-Factory and Axolotl add."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Final

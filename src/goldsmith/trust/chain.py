@@ -68,6 +68,9 @@ class Chain:
     def _artifact(self, statement: Statement) -> None:
         name = statement.predicate_type
         kind = ARTIFACTS[name]
+        absent = [one for one in statement.subjects.values() if not self._has(one)]
+        if absent:
+            _break("missing", absent[0], f"stated as a {name} by ledger entry {statement.index}, and not in the store")
         own = [one for one in statement.subjects.values() if self._is(one, kind)]
         if not own:
             _break(
@@ -158,7 +161,7 @@ class Chain:
             _break("missing", by, f"names the {name} {digest}, which no sound statement before it states")
 
     def _is(self, digest: Digest, kind: type[Frozen]) -> bool:
-        data = self._read(digest) if self._has(digest) else None
+        data = self._read(digest)
         return data is not None and canonical.schema_in(data) == canonical.schema_of(kind)
 
     def _typed(self, digest: Digest, kind: type[AnyFrozen], where: str) -> AnyFrozen:

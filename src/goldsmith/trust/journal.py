@@ -5,7 +5,7 @@ versions of the trust root. Every entry is judged by the trust root in force at 
 """
 
 import dataclasses
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from pydantic import ValidationError
@@ -213,8 +213,3 @@ def delivery_in(statement: Statement) -> Delivery:
             found=f"{delivery.sequence}, {delivery.records}",
         )
     return delivery
-
-
-def read_all(entries: Sequence[bytes]) -> Journal:
-    """The journal of all `entries`."""
-    return Journal().extended(entries)

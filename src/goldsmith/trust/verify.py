@@ -261,11 +261,16 @@ class _Verification:
         if text is None or len(self.journal.statements) == 0:
             return
         try:
-            size = note.parse(text)[0].size
+            found = note.parse(text)[0]
+            size, origin = found.size, self.journal.workspace.predicate["origin"]
+            if found.origin != origin:
+                self._report("forged", about, f"of another ledger: {found.origin}")
+                return
             if size > self.journal.size:
+                about = self._first_absent(size) if whole else about
                 self._report("missing", about, f"covers {size} ledger entries, of which {self.journal.size} are sound")
                 return
-            head = note.verify(text, self.journal.workspace.predicate["origin"], self.journal.operator_keys(size))
+            head = note.verify(text, origin, self.journal.operator_keys(size))
         except GoldsmithError as error:
             self._report_error(about, error)
             return
@@ -280,6 +285,10 @@ class _Verification:
                 name,
                 f"beyond the checkpoint: {_LEFT}",
             )
+
+    def _first_absent(self, size: int) -> str:
+        names = (f"ledger/entries/{entry_name(index)}" for index in range(self.journal.size, size))
+        return next((name for name in names if name not in self.files), "ledger/checkpoint")
 
     def _identity(self) -> None:
         if self.journal.roots and "trust-root.json" in self.files:

@@ -224,7 +224,9 @@ def _explained(error: ValidationError) -> ApiError:
         return ApiError(400, f"Unknown parameter: {path!r}.", code="unknown_parameter", param=path)
     if first["type"] == "missing":
         return ApiError(400, f"Missing required parameter: {path!r}.", code="missing_required_parameter", param=path)
-    return ApiError(400, f"Invalid value for {path!r}: {first['msg']}.", code="invalid_value", param=path)
+    # this message of pydantic's repeats what it found
+    said = "unknown role" if first["type"].startswith("union_tag") else first["msg"]
+    return ApiError(400, f"Invalid value for {path!r}: {said}.", code="invalid_value", param=path)
 
 
 def _check_supported(request: ChatRequest) -> None:

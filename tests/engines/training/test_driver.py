@@ -261,7 +261,7 @@ def test_a_full_disk_keeps_the_last_good_checkpoint(
 
     def fsync(descriptor: int) -> None:
         path = os.readlink(f"/proc/self/fd/{descriptor}")
-        wanted = "step-000000004" if phase == "checkpoint" else "/out-"
+        wanted = "step-000000004" if phase == "checkpoint" else ".partial-out-"
         if full and wanted in path:
             raise OSError(errno.ENOSPC, "No space left on device")
         original(descriptor)
@@ -308,9 +308,9 @@ def test_missing_and_damaged_bases(tiny: Any, tmp_path: Path) -> None:
 
 def test_over_long_rows_are_counted(tiny_base: Path, tmp_path: Path) -> None:
     def method(policy: str) -> Sft:
-        return Sft(learning_rate=5e-3, max_steps=1, max_length=30, over_long=policy)
+        return Sft(learning_rate=5e-3, max_steps=1, max_length=70, over_long=policy)
 
-    long = Record(content=Conversation(messages=(said("user", "hi"), said("assistant", "very " * 40))))
+    long = Record(content=Conversation(messages=(said("user", "hi"), said("assistant", "very " * 90))))
     records = [*conversations(8), long]
     with pytest.raises(BadInput, match="1 of 9 rows"):
         run_training(job(tiny_base, tmp_path / "a", method("refuse"), records=records))

@@ -11,8 +11,8 @@ from goldsmith.types.score import MetricResult
 
 @dataclass(slots=True)
 class Told:
-    """A finding as it is shown. `examples`: pieces of text with whether each is highlighted. `contrast`: the same check in
-    the other sources. `alike`: how many more findings of this check there are here."""
+    """A finding as it is shown. `examples`: pieces of text with whether each is highlighted. `contrast`: the same check
+    in the other sources. `alike`: how many more findings of this check there are here."""
 
     finding: Finding
     examples: list[list[tuple[str, bool]]]
@@ -88,6 +88,7 @@ class Round:
 
     release: Digest
     name: str
+    merkle_root: Digest
     count: int
     left_out: int
     reasons: list[tuple[str, int]]

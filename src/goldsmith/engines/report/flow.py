@@ -184,7 +184,9 @@ def _training(flow: Flow, one: Round, facts: Facts, centre: float, kept: float, 
         flow.arrows.append(f"M{x + STEP_W:.1f} {centre:.1f}H{x + STEP_W + GAP - 5:.1f}")
         x += STEP_W + GAP
     name = facts.name if last else one.steps[-1].model_name
-    flow.boxes.append(Box(x, y, MODEL_W, STEP_H, "model", (cut(name, 18), "model"), name))
+    gone = last and facts.withdrawn is not None
+    kind = "model gone" if gone else "model"
+    flow.boxes.append(Box(x, y, MODEL_W, STEP_H, kind, (cut(name, 16), "model"), name))
     if last:
         flow.arrows.append(f"M{x + MODEL_W / 2:.1f} {y + STEP_H:.1f}V{y + STEP_H + 19:.1f}")
         flow.boxes.append(Box(x + 8, y + STEP_H + 24, MODEL_W - 16, 32, f"verdict {facts.tone}", (facts.badge,)))
@@ -220,8 +222,10 @@ def _in_words(one: Round, facts: Facts, *, last: bool) -> list[str]:
             fate += f"; recalled afterwards: {unit.recalled}"
         told.append(f"{unit.name} delivered {count(unit.delivered, 'record')}: {fate}.")
     told.append(f"The release {one.name} froze {count(one.count, 'record')}.")
+    parent = one.base_name
     for step in one.steps:
-        told.append(f"{step.method} made {step.model_name} in {count(step.updates, 'update')}, from {one.base_name}.")
+        told.append(f"{step.method} made {step.model_name} out of {parent} in {count(step.updates, 'update')}.")
+        parent = step.model_name
     if last:
         told.append(f"Verdict: {facts.badge}. {facts.why}")
     return told

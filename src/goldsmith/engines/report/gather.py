@@ -76,9 +76,7 @@ def _verdict(ws: Workspace, model: Digest) -> tuple[Statement | None, Verdict | 
     return gates[-1], ws.store.get_artifact(gates[-1].subjects["verdict"], Verdict)
 
 
-def _examination(
-    ws: Workspace, model: Digest, verdict: Verdict | None
-) -> tuple[Digest | None, Examination | None]:
+def _examination(ws: Workspace, model: Digest, verdict: Verdict | None) -> tuple[Digest | None, Examination | None]:
     """The examination the verdict rests on, or else the newest one."""
     examined = {s.subjects["examination"] for s in ws.statements("examination")}
     digest = next((d for d in verdict.evidence if d in examined), None) if verdict is not None else None
@@ -142,6 +140,7 @@ def _rounds(ws: Workspace, line: Sequence[Ancestor]) -> list[Round]:
             Round(
                 release=release_digest,
                 name=release.name,
+                merkle_root=release.merkle_root,
                 count=release.count,
                 left_out=release.left_out_count,
                 reasons=sorted(reasons.items(), key=lambda item: (-item[1], item[0])),

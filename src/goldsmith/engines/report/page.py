@@ -1,6 +1,6 @@
 """Facts -> one self-contained HTML page: no scripts, no requests, every piece of data escaped and made inert."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,11 +8,12 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from goldsmith.engines.report import plots
-from goldsmith.engines.report.facts import Facts, Metric, Step
+from goldsmith.engines.report.facts import Facts, Step
 from goldsmith.engines.report.flow import flow_of
 from goldsmith.engines.report.gather import series
 from goldsmith.engines.report.inert import count, excerpt, inert, marked, short, words
 from goldsmith.engines.report.story import Story
+from goldsmith.trust.merkle import InclusionProof, check_record_proof
 
 WIDE, NARROW = 1000, 340
 CURVES = (
@@ -30,8 +31,16 @@ CURVES = (
         (("reward_accuracy", "line"), ("validation_reward_accuracy", "dots")),
     ),
 )
-OUTCOMES = {"pass": ("✓", "good", "met"), "fail": ("✕", "bad", "not met"), "inconclusive": ("?", "open", "could not tell")}
+OUTCOMES = {
+    "pass": ("✓", "good", "met"),
+    "fail": ("✕", "bad", "not met"),
+    "inconclusive": ("?", "open", "could not tell"),
+}
 LOSSES = {"sft": "nats per token", "dpo": "of the preference: 0.693 is a coin toss"}
+MONTHS = (
+    "January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November",
+    "December",
+)  # fmt: skip
 METHODS = {"sft": "supervised fine-tuning", "dpo": "direct preference optimisation"}
 
 
@@ -68,11 +77,22 @@ def render(facts: Facts, story: Story) -> str:
         outcomes=OUTCOMES,
         methods=METHODS,
         totals=_totals(facts),
+        proven=[_proven(one, facts) for one in story.teachers],
     )
 
 
 def _final(value: Any) -> Any:
     return value if isinstance(value, Markup) else inert(str(value))
+
+
+def _proven(teacher: Mapping[str, Any], facts: Facts) -> bool:
+    """Whether the record's own proof shows that it is in one of the releases this model learned from."""
+    try:
+        proof = InclusionProof.model_validate(teacher["inclusion"])
+    except (KeyError, ValueError):
+        return False
+    releases = {(one.merkle_root, one.count) for one in facts.rounds}
+    return proof.record == teacher.get("record") and (proof.root, proof.size) in releases and check_record_proof(proof)
 
 
 def _steps(facts: Facts) -> list[Step]:
@@ -144,13 +164,10 @@ def _panels(facts: Facts) -> list[Panel]:
     return panels
 
 
-
-
 def day(stamp: str) -> str:
     """`2026-01-31T09:30:00Z` as `31 January 2026, 09:30 UTC`; anything else as it is."""
-    months = "January February March April May June July August September October November December".split()
     try:
-        year, month, rest = stamp[:4], months[int(stamp[5:7]) - 1], stamp[11:16]
+        year, month, rest = stamp[:4], MONTHS[int(stamp[5:7]) - 1], stamp[11:16]
         return f"{int(stamp[8:10])} {month} {int(year)}, {rest} UTC"
     except (ValueError, IndexError):
         return stamp

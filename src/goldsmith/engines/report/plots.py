@@ -1,7 +1,8 @@
 """Statistical figures as inline SVG: deterministic, in the page's font and colours, inert whatever the data says.
 
 Figures are drawn in CSS pixels (1 pt = 1 px) and post-processed: no XML namespace, metadata, comment, style sheet or
-outside reference is left, ids are the figure's own, and the palette becomes the page's variables (so that dark pages work).
+outside reference is left, ids are the figure's own, and the palette becomes the page's variables, so that dark pages
+work.
 """
 
 import re
@@ -24,7 +25,7 @@ PAPER = "#fffefb"
 VARIABLES = {
     INK: "ink", MUTED: "muted", LINE: "line", GOLD: "gold", GOOD: "good", BAD: "bad", OPEN: "open", PAPER: "paper",
 }  # fmt: skip
-STYLE = {
+STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
     "font.family": "DejaVu Sans",
     "font.size": 12,
@@ -164,7 +165,7 @@ def _text(axes: Any, x: float, y: float, text: str, colour: str, size: float, **
 
 
 def curves(step: Step, names: Sequence[tuple[str, str]], name: str, width: float, *, share: bool) -> Markup | None:
-    """Lines over the updates of a run. `names`: (field of the log, `line` or `dots`). `share`: the values are in 0..1."""
+    """Lines over the updates of a run. `names`: (field of the log, `line` or `dots`). `share`: values in 0..1."""
     found = [(how, series(step.metrics, key)) for key, how in names]
     found = [one for one in found if one[1]]
     if not found:
@@ -241,7 +242,7 @@ def intervals(metrics: Sequence[Metric], name: str, width: float) -> Markup | No
 
 def _row(axes: Any, metric: Metric, middle: float, at: Any, width: float, left: float, *, beside: bool) -> None:
     found = metric.result
-    label = cut(words(found.metric), 24 if beside else 30)
+    label = cut(words(found.metric.removeprefix("success/")), 24 if beside else 32)
     _text(axes, 0, middle + 4 if beside else middle - 20, label, INK, 13)
     if beside:
         _text(axes, left - 24, middle + 4, cut(words(found.eval), 22), MUTED, 12, ha="right")

@@ -1,4 +1,4 @@
-"""What a report may tell besides the workspace's own facts: one answer and its teachers, a recall, an outside anchor."""
+"""What a report may tell besides the workspace's own facts: one answer and its teachers, a recall, an anchor."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field

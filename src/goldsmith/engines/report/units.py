@@ -83,7 +83,10 @@ def _tell(ws: Workspace, unit: Unit, findings: Sequence[Finding], units: Sequenc
         unit.told.append(
             Told(
                 finding,
-                [marked(excerpt(example), finding.evidence) for example in examples[: EXAMPLES if finding.severity is Severity.QUARANTINE else 1]],
+                [
+                    marked(excerpt(example), finding.evidence)
+                    for example in examples[: EXAMPLES if finding.severity is Severity.QUARANTINE else 1]
+                ],
                 _contrast(finding, unit, findings, units),
                 sum(1 for one in own if one.check == finding.check) - 1,
             )
@@ -123,9 +126,7 @@ def _rows(check: str, unit: Unit, findings: Sequence[Finding]) -> int:
     return len({line for f in findings if f.check == check and _concerns(f, unit) for line in f.lines})
 
 
-def check_table(
-    ws: Workspace, release: Release, units: Sequence[Unit]
-) -> dict[str, dict[str, tuple[int, float, str]]]:
+def check_table(ws: Workspace, release: Release, units: Sequence[Unit]) -> dict[str, dict[str, tuple[int, float, str]]]:
     """For each check that found something, for each source x batch: rows named, their share, the gravest severity."""
     named: dict[str, dict[str, set[int]]] = defaultdict(lambda: defaultdict(set))
     gravest: dict[tuple[str, str], Severity] = {}

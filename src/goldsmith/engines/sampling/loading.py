@@ -158,4 +158,10 @@ def _read(model_dir: str | Path, device: str, dtype: str) -> Any:
             found=str(error).splitlines()[0][:200] if str(error) else type(error).__name__,
             next_step="give a folder with config.json and model.safetensors",
         ) from error
+    except Exception as error:
+        if type(error).__name__ != "SafetensorError":
+            raise
+        raise Unavailable(
+            "a weight file of the model is damaged", where=str(model_dir), found=error, next_step="restore it"
+        ) from error
     return model.to(device)  # type: ignore[arg-type]

@@ -27,7 +27,7 @@ from goldsmith.engines.training.optimizer import build_optimizer
 from goldsmith.engines.training.policy import base_digest, open_policy
 from goldsmith.engines.training.settings import TrainingSettings
 from goldsmith.trust.canonical import file_digest, spec_text
-from goldsmith.types.errors import BadInput, Tampered
+from goldsmith.types.errors import BadInput, Tampered, Unavailable
 from goldsmith.types.record import Record
 
 
@@ -98,22 +98,40 @@ class _Progress:
         return {name: getattr(self, name) for name in self.__slots__}
 
 
+def _accelerator(job: TrainingJob) -> Any:
+    """The device and the trackers. Precision is torch's own autocast, so that runs of several kinds share a process."""
+    from accelerate import Accelerator
+
+    try:
+        accelerator = Accelerator(
+            cpu=job.device == "cpu", log_with=list(job.trackers) or None, project_dir=str(job.scratch_dir)
+        )
+    except ValueError as error:
+        raise BadInput("there is no such tracker", found=", ".join(job.trackers), allowed=str(error)) from error
+    missing = set(job.trackers) - {str(name) for name in accelerator.log_with} - {"all"}
+    if missing:
+        raise Unavailable(
+            "a tracker's package is not installed",
+            found=", ".join(sorted(missing)),
+            next_step="install it, or leave it out of trackers",
+        )
+    if job.device == "cuda" and accelerator.device.type != "cuda":
+        raise Unavailable(
+            "there is no CUDA device", found=str(accelerator.device), next_step="set device to cpu or auto"
+        )
+    return accelerator
+
+
 class _Run:
     """One job with all that belongs to it."""
 
     def __init__(self, job: TrainingJob) -> None:
-        from accelerate import Accelerator
-
         self.job = job
         self.method: Method = job.method
         if not isinstance(job.method, TrainingSettings):
             raise BadInput("the job's method is no training method", found=type(job.method).__name__)
         self.settings: TrainingSettings = job.method
-        self.accelerator = Accelerator(
-            cpu=job.device == "cpu",
-            log_with=list(job.trackers) or None,
-            project_dir=str(job.scratch_dir),
-        )
+        self.accelerator = _accelerator(job)
         if self.accelerator.device.type == "cpu":
             keep_pages()
         self.chat = open_chat(job.base)

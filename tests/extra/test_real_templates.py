@@ -1,0 +1,62 @@
+"""Real models' chat templates (as TRL ships them for training): what they mark as generated is what is trained, but for
+white space after the stop token, which generation never reaches."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from transformers.utils.chat_template_utils import render_jinja_template
+
+from goldsmith.engines.chat import Chat
+from goldsmith.engines.chat_messages import template_messages
+from goldsmith.types.record import Message, Role, TextPart
+
+trl = pytest.importorskip("trl")
+FOLDER = Path(trl.__file__).parent / "chat_templates"
+STOPS = {
+    "qwen2_5": "<|im_end|>",
+    "qwen3": "<|im_end|>",
+    "qwen3_instruct_2507": "<|im_end|>",
+    "llama3": "<|eot_id|>",
+    "gemma": "<end_of_turn>",
+    "gemma3": "<end_of_turn>",
+    "phi3": "<|end|>",
+    "phi3_5": "<|end|>",
+    "cohere": "<|END_OF_TURN_TOKEN|>",
+    "lfm2": "<|im_end|>",
+    "deepseekv3": "<｜end▁of▁sentence｜>",
+    "nemotron_3_nano": "<|im_end|>",
+}
+
+
+def said(role: str, text: str) -> Message:
+    return Message(role=Role(role), parts=(TextPart(text=text),))
+
+
+@pytest.mark.parametrize("name", sorted(STOPS))
+def test_trained_text_is_what_the_template_marks(tiny: Any, name: str) -> None:
+    path = FOLDER / f"{name}_training.jinja"
+    if not path.is_file():
+        pytest.skip(f"this TRL has no {name} template")
+    tokenizer = tiny.tokenizer(path.read_text("utf-8"))
+    tokenizer.add_special_tokens({"eos_token": STOPS[name], "bos_token": "<bos>"})
+    chat = Chat(tokenizer)
+    messages = (
+        said("user", "two plus two"),
+        said("assistant", "four"),
+        said("user", "more"),
+        said("assistant", "five"),
+    )
+    texts, marks = render_jinja_template(
+        conversations=[template_messages(messages)],
+        chat_template=chat.template,
+        return_assistant_tokens_mask=True,
+        **tokenizer.special_tokens_map,
+    )
+    plan, _ = chat.renderer.plan(messages, (), 0)
+    assert plan.text == texts[0]
+    assert len(plan.spans) == len(marks[0]) == 2
+    for (start, end), (low, high) in zip(plan.spans, marks[0], strict=True):
+        assert start == low
+        assert plan.text[start:end] == texts[0][low:high].rstrip()
+        assert plan.text[start:end].endswith(STOPS[name])
