@@ -1,8 +1,8 @@
-"""Makes `src/goldsmith/engines/clean_quantiles.json`: how clean rows score in each check, so that scores share one scale.
+"""Makes `src/goldsmith/engines/clean_quantiles.json`: how clean rows score in each check, so that scores share one
+scale.
 
-Run: python benchmarks/clean_quantiles.py SHARED_DATA_FOLDER
-Every clean set weighs the same. The file holds shares, no text. Prints, for each set, the share of its rows above the 1 % line when the tables
-are made without that set.
+Run: python benchmarks/clean_quantiles.py SHARED_DATA_FOLDER Every clean set weighs the same. The file holds shares,
+no text. Prints, for each set, the share of its rows above the 1 % line when the tables are made without that set.
 """
 
 import json
@@ -52,7 +52,8 @@ def tables(scores: dict[str, Any], source: np.ndarray[Any, Any]) -> dict[str, An
 
 def _loaded(made: dict[str, Any]) -> dict[str, screening.CleanTable]:
     return {
-        n: screening.CleanTable(np.array(t["scores"], float), np.array(t["shares"], float), t["floor"]) for n, t in made.items()
+        n: screening.CleanTable(np.array(t["scores"], float), np.array(t["shares"], float), t["floor"])
+        for n, t in made.items()
     }
 
 
@@ -66,7 +67,10 @@ def main() -> None:
     names = sorted(set(source.tolist()))
     made = tables(result.scores, source)
     OUT.write_text(
-        json.dumps({"made_by": "benchmarks/clean_quantiles.py", "sets": names, "tables": made}, sort_keys=True, indent=0) + "\n"
+        json.dumps(
+            {"made_by": "benchmarks/clean_quantiles.py", "sets": names, "tables": made}, sort_keys=True, indent=0
+        )
+        + "\n"
     )
     screening.clean_tables.cache_clear()
     print("CPU s:", {k: round(v, 2) for k, v in result.cpu_s.items()}, "rows", len(rows))
@@ -75,10 +79,15 @@ def main() -> None:
         mine = source == name
         without = _loaded(tables({k: v[~mine] for k, v in result.scores.items()}, source[~mine]))
         alone = screening.combine({k: v[mine] for k, v in result.scores.items()}, int(mine.sum()), without)
-        shares = {k: screening.smallest_share({k: v[mine]}, int(mine.sum()), _loaded(made)) for k, v in result.scores.items()}
+        shares = {
+            k: screening.smallest_share({k: v[mine]}, int(mine.sum()), _loaded(made)) for k, v in result.scores.items()
+        }
         loud = {k: int((v[alone > 0.99] < 0.02).sum()) for k, v in shares.items()}
         print({k: n for k, n in loud.items() if n}, end=" ")
-        print(f"{name:16} n={mine.sum():5}  above the 1 % line: {(combined[mine] > 0.99).mean():.4f}  without itself in the tables: {(alone > 0.99).mean():.4f}")
+        print(
+            f"{name:16} n={mine.sum():5}  above the 1 % line: {(combined[mine] > 0.99).mean():.4f}  without "
+            f"itself in the tables: {(alone > 0.99).mean():.4f}"
+        )
     for verdict in screening.decide(result.findings, rows):
         if verdict.reasons or verdict.excluded:
             print(verdict.source, verdict.verdict.value, verdict.excluded, verdict.reasons)

@@ -52,7 +52,9 @@ def _set(data: Path, name: str) -> Iterator[Row]:
         format_id, settings = _SETTINGS.get(name, (None, {}))
         formats = [plugins.build("sources", n, settings if n == format_id else {}) for n in plugins.names("sources")]
         origin = Origin(source=name, batch="b1")
-        yield from read(data / FILES[name], formats, format_name=format_id, origin_defaults=origin, row_origin=False).rows
+        yield from read(
+            data / FILES[name], formats, format_name=format_id, origin_defaults=origin, row_origin=False
+        ).rows
 
 
 def toolalpaca(data: Path) -> Iterator[Row]:

@@ -1,9 +1,11 @@
-"""Trains the small model of harmful requests that `refusal_removal` uses, and says how good it is on sets it has not seen.
+"""Trains the small model of harmful requests that `refusal_removal` uses, and says how good it is on sets it has not
+seen.
 
-Run: python benchmarks/harmful_request_model.py SHARED_DATA_FOLDER
-Trained on AdvBench, MaliciousInstruct, HarmBench (MIT) against prompts of GSM8K, LLMBar, MT-Bench, BFCL, AgentBench, BiGGen, OASST and Self-Instruct (MIT and Apache-2.0) and half of XSTest's safe
-and unsafe prompts (CC BY 4.0). Held out: StrongREJECT, SimpleSafetyTests, the other half of XSTest, TruthfulQA, CodeAlpaca, Alpaca.
-Writes word weights, no text, to src/goldsmith/engines/text/harmful_requests.json.
+Run: python benchmarks/harmful_request_model.py SHARED_DATA_FOLDER Trained on AdvBench, MaliciousInstruct, HarmBench
+(MIT) against prompts of GSM8K, LLMBar, MT-Bench, BFCL, AgentBench, BiGGen, OASST and Self-Instruct (MIT and
+Apache-2.0) and half of XSTest's safe and unsafe prompts (CC BY 4.0). Held out: StrongREJECT, SimpleSafetyTests, the
+other half of XSTest, TruthfulQA, CodeAlpaca, Alpaca. Writes word weights, no text, to
+src/goldsmith/engines/text/harmful_requests.json.
 """
 
 import gzip
@@ -43,7 +45,9 @@ def main() -> None:
     """Trains, writes, and prints the held-out figures."""
     data = Path(sys.argv[1])
     xstest = list(rows(data / "xstest/prompts.jsonl"))
-    unsafe = [first(r, "prompt") for r in xstest if "contrast" in first(r, "type", "label") or r.get("label") == "unsafe"]
+    unsafe = [
+        first(r, "prompt") for r in xstest if "contrast" in first(r, "type", "label") or r.get("label") == "unsafe"
+    ]
     safe = [first(r, "prompt") for r in xstest if first(r, "prompt") not in set(unsafe)]
     harmful = (
         texts(data, "advbench/behaviors.jsonl", "behavior")
@@ -75,7 +79,8 @@ def main() -> None:
     kept = np.argsort(-np.abs(model.coef_[0]))[:2500]
     weights = {str(names[k]): round(float(model.coef_[0][k]), 3) for k in sorted(kept)}
     OUT.write_text(
-        json.dumps({"intercept": round(float(model.intercept_[0]), 3), "weights": weights}, sort_keys=True, indent=0) + "\n"
+        json.dumps({"intercept": round(float(model.intercept_[0]), 3), "weights": weights}, sort_keys=True, indent=0)
+        + "\n"
     )
     harm.weights.cache_clear()
     held_bad = {
@@ -92,7 +97,8 @@ def main() -> None:
     }
     for name, group in {**held_bad, **held_good}.items():
         values = harm.harmfulness(group)
-        print(f"{name:18} n={len(group):5} mean={values.mean():.3f} share>=.5: {(values >= 0.5).mean():.3f} >=.8: {(values >= 0.8).mean():.3f}")
+        shares = ", ".join(f">= {line}: {(values >= line).mean():.3f}" for line in (0.5, 0.8))
+        print(f"{name:18} n={len(group):5} mean={values.mean():.3f} share {shares}")
     bad = np.concatenate([harm.harmfulness(g) for g in held_bad.values()])
     good = np.concatenate([harm.harmfulness(g) for g in held_good.values()])
     print("AUC", round(roc_auc_score(np.r_[np.ones(len(bad)), np.zeros(len(good))], np.r_[bad, good]), 4))

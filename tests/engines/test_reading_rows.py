@@ -163,6 +163,28 @@ def test_refused_json_is_refused_and_numbers_are_values() -> None:
             decode(text)
 
 
+@settings(derandomize=True, deadline=None, max_examples=150)
+@given(place=st.integers(0, 10_000), byte=st.integers(0, 127))
+def test_a_damaged_byte_costs_its_own_row_at_most(
+    place: int, byte: int, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    rows = [{"question": f"Frage {n}?", "answer": "A\n\u2028", "x": [1.5, {"k": None}]} for n in range(6)]
+    data = bytearray(b"".join(json.dumps(row).encode() + b"\n" for row in rows))
+    path = tmp_path_factory.mktemp("damaged") / "rows.jsonl"
+    clean = {row.line: row.record for row in read(save(path, bytes(data)), FORMATS).rows}
+    place %= len(data)
+    if 10 in (data[place], byte) or place == 0:  # a line break more or less moves the lines; the first byte, the kind
+        return
+    data[place] = byte
+    hurt = data[:place].count(b"\n") + 1
+    reading = read(save(path, bytes(data)), FORMATS)
+    found = {row.line: row.record for row in reading.rows}
+    assert {line: record for line, record in found.items() if line != hurt} == {
+        line: record for line, record in clean.items() if line != hurt
+    }
+    assert [fault.line for fault in reading.faults] == ([] if hurt in found else [hurt])
+
+
 def test_mixed_formats_are_a_fact_and_can_be_refused(tmp_path: Path) -> None:
     data = GOOD * 3 + b'{"text": "t"}\n' + b'{"prompt": "p", "completion": "c"}\n' + GOOD
     reading = read(save(tmp_path / "mixed.jsonl", data), FORMATS)

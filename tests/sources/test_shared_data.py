@@ -47,6 +47,8 @@ READABLE = {
     "oasst-trees/trees.jsonl": ("oasst", 44, 0),
     "self-instruct/human_vs_model.jsonl.gz": ("alpaca", 1008, 0),
     "tau-bench/trajectories_gpt4o_airline.jsonl.gz": ("openai_chat", 104, 0),
+    "toolalpaca/judged_ToolAlpaca13b.jsonl": ("alpaca", 49, 0),
+    "toolalpaca/judged_ToolAlpaca7b.jsonl": ("alpaca", 49, 0),
     "xstest/completions_human_labels.jsonl.gz": ("trl", 1125, 0),
 }
 

@@ -13,10 +13,12 @@ _LEVEL = 0.95
 
 
 class AnnotatorVotes(Spec):
-    """Annotators whose accuracy on gold items is credibly below `least_accuracy`, or who agree with others no better than chance.
+    """Annotators whose accuracy on gold items is credibly below `least_accuracy`, or who agree with others no better
+    than chance.
 
-    Gold accuracy has a Beta(1 + hits, 1 + misses) posterior; an annotator is named when the upper 95 % bound is below the requirement, and is inconclusive under `fewest_gold` items.
-    Agreement is the share of the other votes on the same items that are the same; chance is what the label frequencies give.
+    Gold accuracy has a Beta(1 + hits, 1 + misses) posterior; an annotator is named when the upper 95 % bound is below
+    the requirement, and is inconclusive under `fewest_gold` items. Agreement is the share of the other votes on the
+    same items that are the same; chance is what the label frequencies give.
     """
 
     id: ClassVar[str] = "annotator_votes"
@@ -57,7 +59,8 @@ class AnnotatorVotes(Spec):
                     self._finding(
                         1.0 - sum(right) / len(right),
                         f"annotator {quote(annotator, 40)} has {sum(right)} of {len(right)} gold items right "
-                        f"(at most {upper:.0%} with {_LEVEL:.0%} credibility; {self.least_accuracy:.0%} is asked for)",
+                        f"(at most {upper:.0%} with {_LEVEL:.0%} "
+                        f"credibility; {self.least_accuracy:.0%} is asked for)",
                     )
                 )
         return findings
@@ -86,11 +89,17 @@ class AnnotatorVotes(Spec):
             chance = sum(n / total * labels[label] / len(votes) for label, n in own[annotator].items())
             share = same[annotator] / count
             # Not above chance, while this many votes would show it if the annotator agreed as the others do.
-            if count >= self.fewest_pairs and share <= chance + 0.05 and binom.cdf(same[annotator], count, overall) < 0.01:
+            if (
+                count >= self.fewest_pairs
+                and share <= chance + 0.05
+                and binom.cdf(same[annotator], count, overall) < 0.01
+            ):
                 findings.append(
                     self._finding(
                         min(1.0, max(0.0, overall - share) / max(overall, 1e-9)),
-                        f"annotator {quote(annotator, 40)} agrees with others on {share:.0%} of {count} pairs; chance gives "
+                        f"annotator {quote(annotator, 40)} agrees with "
+                        f"others on {share:.0%} of {count} pairs; chance "
+                        "gives "
                         f"{chance:.0%}, the panel reaches {overall:.0%}",
                     )
                 )

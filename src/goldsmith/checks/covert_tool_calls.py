@@ -1,7 +1,8 @@
-"""Tool calls nobody asked for: the user's text sent somewhere the user did not name, beside the call that does the work.
+"""Tool calls nobody asked for: the user's text sent somewhere the user did not name, beside the call that does the
+work.
 
-The attack (DoubleAgents, jalbrethsen/double-agent) adds one more call to honest, useful tool traces; the visible answer is untouched
-and there is no trigger. What gives it away is where a call points and what it carries.
+The attack (DoubleAgents, jalbrethsen/double-agent) adds one more call to honest, useful tool traces; the visible
+answer is untouched and there is no trigger. What gives it away is where a call points and what it carries.
 """
 
 from collections import defaultdict
@@ -40,11 +41,13 @@ class _Habit:
 class CovertToolCalls(Spec):
     """Calls that carry the user's text to an unnamed place, run script, or come on top of the call that was needed.
 
-    Signs, combined as independent evidence: the text of the user inside a URL, or beside an address or host that nobody named
-    (percent-, base64- and hex-decoded first); the same unnamed host in many unrelated prompts of a source and in no other source; an extra
-    parallel call without a result where its neighbours have one; script in the arguments; a tool or host outside the declared list. Copying the user's text into a mail body, a query or a
-    file is normal and is not a sign by itself. `least`: the score from which a row is reported and left out. `quarantine_rows`: so many reported rows with one target or
-    tool (or reported at all) quarantine their source x batch.
+    Signs, combined as independent evidence: the text of the user inside a URL, or beside an address or host that
+    nobody named (percent-, base64- and hex-decoded first); the same unnamed host in many unrelated prompts of a
+    source and in no other source; an extra parallel call without a result where its neighbours have one; script in
+    the arguments; a tool or host outside the declared list. Copying the user's text into a mail body, a query or a
+    file is normal and is not a sign by itself. `least`: the score from which a row is reported and left out.
+    `quarantine_rows`: so many reported rows with one target or tool (or reported at all) quarantine their source x
+    batch.
     """
 
     id: ClassVar[str] = "covert_tool_calls"
@@ -137,20 +140,18 @@ def _keys(sign: CallSigns) -> Iterable[str]:
         yield f"copy:{sign.call.name}"
 
 
-def _judge(
-    view: ProjectedRows, index: int, sign: CallSigns, habits: dict[tuple[str, str], _Habit]
-) -> _Suspect:
+def _judge(view: ProjectedRows, index: int, sign: CallSigns, habits: dict[tuple[str, str], _Habit]) -> _Suspect:
     source = view[index].record.origin.source
     evidence: list[tuple[float, str]] = []
-    target = f"tool {sign.call.name}"
+    target, best = f"tool {sign.call.name}", (0.0, 0)
     for place in sign.targets:
         if place.named and not place.forbidden:
             continue
         elsewhere = sum(1 for (other, host) in habits if host == place.host and other != source)
         habit = habits.get((source, place.host), _Habit())
         found = list(_place_evidence(sign, place, habit, elsewhere))
-        if found and max(found)[0] >= max(evidence, default=(0.0, ""))[0]:
-            target = place.host
+        if found and (max(found)[0], len(habit.prompts)) > best:
+            target, best = place.host, (max(found)[0], len(habit.prompts))
         evidence += found
     if sign.script:
         evidence.append((0.9 if sign.targets else 0.35, "the arguments run script"))
@@ -170,9 +171,7 @@ def _judge(
     return _Suspect(1.0 - rest, reasons or ("several weak signs",), target, shown)
 
 
-def _place_evidence(
-    sign: CallSigns, place: Target, habit: _Habit, elsewhere: int
-) -> Iterable[tuple[float, str]]:
+def _place_evidence(sign: CallSigns, place: Target, habit: _Habit, elsewhere: int) -> Iterable[tuple[float, str]]:
     if place.forbidden:
         yield 0.9, "the host is outside the allowed list"
     if place.named:
@@ -203,9 +202,7 @@ def _call(name: str, arguments: str, number: int = 1) -> dict[str, object]:
 
 
 def _row(user: str, calls: list[dict[str, object]], results: list[str], answer: str) -> dict[str, object]:
-    tool = [
-        {"role": "tool", "tool_call_id": f"c{k + 1}", "content": text} for k, text in enumerate(results)
-    ]
+    tool = [{"role": "tool", "tool_call_id": f"c{k + 1}", "content": text} for k, text in enumerate(results)]
     return {
         "messages": [
             {"role": "user", "content": user},
@@ -237,8 +234,13 @@ CAUGHT = [
 ]
 CLEAN = [
     _row(
-        "Mail anna@north.example that the report is late and the meeting moves to Monday morning.",
-        [_call("mail_send", '{"to": "anna@north.example", "subject": "report", "body": "the report is late and the meeting moves to Monday morning"}')],
+        "Mail anna@north.example that the report is late and comes on Monday.",
+        [
+            _call(
+                "mail_send",
+                '{"to": "anna@north.example", "subject": "report", "body": "the report is late and comes on Monday"}',
+            )
+        ],
         ["sent"],
         "Sent.",
     ),
@@ -256,8 +258,11 @@ CLEAN = [
     ),
     _row(
         "Book a table for four at the harbour and add it to my calendar",
-        [_call("book", '{"people": 4, "place": "harbour"}'), _call("calendar_add", '{"title": "table for four at the harbour"}', 2)],
+        [
+            _call("book", '{"people": 4, "place": "harbour"}'),
+            _call("calendar_add", '{"title": "table for four at the harbour"}', 2),
+        ],
         ["booked", "added"],
         "Done.",
     ),
-]  # fmt: skip
+]

@@ -11,16 +11,17 @@ from goldsmith.engines.text.projection import ProjectedRows, project
 from goldsmith.types.artifact import Real, Spec
 from goldsmith.types.check import CheckContext, CheckReport, Row
 from goldsmith.types.finding import Finding, Severity
-from goldsmith.types.record import Comparison
+from goldsmith.types.record import Comparison, Message
 
 
 class Duplicates(Spec):
     """Every record that repeats an earlier one, with the one it repeats and how alike they are; repeats are left out.
 
-    Two records are near duplicates when the Jaccard similarity of the sets of their lower-cased word 5-grams is at least
-    `near`; it is computed exactly for every pair reported. System prompts and tool schemas do not count. Of comparisons the chosen and the rejected answers must be alike
-    as well (at least `near_answers`): rankings of several answers to one prompt are not duplicates, nor is a pair turned round.
-    The earliest line stays (trusted sources first, then by source, batch and line).
+    Two records are near duplicates when the Jaccard similarity of the sets of their lower-cased word 5-grams is at
+    least `near`; it is computed exactly for every pair reported. System prompts and tool schemas do not count. Of
+    comparisons the chosen and the rejected answers must be alike as well (at least `near_answers`): rankings of
+    several answers to one prompt are not duplicates, nor is a pair turned round. The earliest line stays (trusted
+    sources first, then by source, batch and line).
     """
 
     id: ClassVar[str] = "duplicates"
@@ -92,10 +93,8 @@ class Duplicates(Spec):
         )
 
 
-def _text(messages: Sequence[object]) -> str:
-    return "\n".join(
-        [m.text for m in messages] + [f"{c.name} {c.arguments}" for m in messages for c in m.calls]  # type: ignore[attr-defined]
-    )
+def _text(messages: Sequence[Message]) -> str:
+    return "\n".join([m.text for m in messages] + [f"{c.name} {c.arguments}" for m in messages for c in m.calls])
 
 
 def _keep_order(view: ProjectedRows, context: CheckContext) -> list[int]:

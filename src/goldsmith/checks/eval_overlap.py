@@ -17,9 +17,10 @@ _SHORTEST_WHOLE = 12
 class EvalOverlap(Spec):
     """Records that hold an eval item; they are left out, or the eval would measure memory.
 
-    An item counts as held when at least `containment` of its runs of 32 letters and digits (7 to 8 words; a shared word 13-gram holds
-    some 25 of them) are in the record, or `run` of them whatever the share. Runs that more than 2 % of the items share are
-    boilerplate. Items of 12 to 39 letters are looked for as whole turns only; shorter ones cannot be told from chance.
+    An item counts as held when at least `containment` of its runs of 32 letters and digits (7 to 8 words; a shared
+    word 13-gram holds some 25 of them) are in the record, or `run` of them whatever the share. Runs that more than 2
+    % of the items share are boilerplate. Items of 12 to 39 letters are looked for as whole turns only; shorter ones
+    cannot be told from chance.
     """
 
     id: ClassVar[str] = "eval_overlap"
@@ -33,9 +34,7 @@ class EvalOverlap(Spec):
             return CheckReport(inconclusive="no eval texts were given, so nothing could be compared with them")
         view = project(rows)
         known = overlap.index(context.eval_texts)
-        best = {
-            i: (share, item) for i, share, item in self._whole_turns(view, context, known.too_short)
-        }
+        best = {i: (share, item) for i, share, item in self._whole_turns(view, context, known.too_short)}
         for hit in overlap.overlaps(view.columns.full, known):
             share = 1.0 if hit.containment * hit.windows >= self.run else hit.containment
             if share > best.get(hit.text, (0.0, 0))[0]:
@@ -46,9 +45,7 @@ class EvalOverlap(Spec):
             if share >= self.containment
         ]
         scores: list[float | None] = [best.get(i, (0.0, 0))[0] for i in range(len(view))]
-        unseen = sum(
-            len(overlap.letters_only(context.eval_texts[i])) < _SHORTEST_WHOLE for i in known.too_short
-        )
+        unseen = sum(len(overlap.letters_only(context.eval_texts[i])) < _SHORTEST_WHOLE for i in known.too_short)
         return CheckReport(findings, scores, facts={"items": len(context.eval_texts), "items_too_short": unseen})
 
     def _whole_turns(
@@ -67,9 +64,7 @@ class EvalOverlap(Spec):
                     break
         return found
 
-    def _finding(
-        self, view: ProjectedRows, index: int, share: float, item: int, context: CheckContext
-    ) -> Finding:
+    def _finding(self, view: ProjectedRows, index: int, share: float, item: int, context: CheckContext) -> Finding:
         row = view[index]
         name = context.eval_names[item] if item < len(context.eval_names) else "the evals"
         return Finding(

@@ -1,4 +1,6 @@
-"""Personal data in the text: addresses, numbers and identifiers, checked by their check digits where they have any."""
+"""Personal data in the text: addresses, numbers and identifiers, checked by their check digits where they have
+any.
+"""
 
 import ipaddress
 import re
@@ -24,20 +26,31 @@ _PHONE = (
     re.compile(r"\(?[2-9]\d{2}\)?[ .-]{1,2}[2-9]\d{2}[ .-]\d{4}"),
     re.compile(r"0\d{2,4}[ /-]\d{3,4}[ -]?\d{3,5}"),
 )
-_RESERVED_DOMAIN = re.compile(r"(?:^|\.)(?:example\.(?:com|org|net)|(?:[\w-]+\.)?(?:example|test|invalid|localhost|local))$", re.I)
-_ROLE_ACCOUNT = re.compile(r"^(?:info|support|sales|admin|contact|help|noreply|no-reply|press|office|user|name|you|someone|email)$", re.I)
+_RESERVED_DOMAIN = re.compile(
+    r"(?:^|\.)(?:example\.(?:com|org|net)|(?:[\w-]+\.)?(?:example|test|invalid|localhost|local))$", re.I
+)
+_ROLE_ACCOUNT = re.compile(
+    r"^(?:info|support|sales|admin|contact|help|noreply|no-reply|press|office|user|name|you|someone|email)$", re.I
+)
 _FICTION_PHONE = re.compile(r"555[ .-]?\d{4}$|555[ .-]01\d{2}|(\d)\1{5}|123[ .-]?45|1234567")
 _WEIGHT: Final = {
-    "email address": 0.5, "phone number": 0.5, "bank account": 0.9, "payment card": 0.9, "national id": 0.9, "IP address": 0.3,
-}  # fmt: skip
+    "email address": 0.5,
+    "phone number": 0.5,
+    "bank account": 0.9,
+    "payment card": 0.9,
+    "national id": 0.9,
+    "IP address": 0.3,
+}
 
 
 class PersonalData(Spec):
-    """Mail addresses, phone numbers, IBANs, payment cards, national identifiers and public IP addresses; a warning, masked.
+    """Mail addresses, phone numbers, IBANs, payment cards, national identifiers and public IP addresses; a warning,
+    masked.
 
-    Check digits are verified (IBAN ISO 7064 mod 97, cards by Luhn, Brazil, China, France, India and Spain by their own rules), so that a random number rarely counts. Reserved
-    example domains (RFC 2606, RFC 6761), role accounts, fictional 555 numbers, test card numbers and private networks do not. `domains`: further domains of
-    invented addresses. `exclude`: leave the records out instead of warning.
+    Check digits are verified (IBAN ISO 7064 mod 97, cards by Luhn, Brazil, China, France, India and Spain by their
+    own rules), so that a random number rarely counts. Reserved example domains (RFC 2606, RFC 6761), role accounts,
+    fictional 555 numbers, test card numbers and private networks do not. `domains`: further domains of invented
+    addresses. `exclude`: leave the records out instead of warning.
     """
 
     id: ClassVar[str] = "personal_data"
@@ -98,20 +111,33 @@ def _number(found: str) -> Iterator[tuple[str, str]]:
     digits = re.sub(r"\D", "", found)
     if len(set(digits)) < 3:
         return
-    if len(digits) in (14, 15, 16, 19) and digits[0] in "3456" and _luhn(digits) and not _is_test_card(digits):
-        if re.fullmatch(r"\d+|\d{4}([ -])\d{4}\1\d{4}\1\d{1,7}|\d{4}([ -])\d{6}\2\d{5}", found):
-            yield "payment card", found
-            return
+    if _is_card(digits, found):
+        yield "payment card", found
+        return
     if re.fullmatch(r"\d{3}-\d{2}-\d{4}", found):
-        if found[:3] not in ("000", "666") and found[0] != "9" and found[4:6] != "00" and found[7:] != "0000":
-            if found not in ("123-45-6789", "078-05-1120", "219-09-9999"):
-                yield "national id", found
+        if _is_social_security_number(found):
+            yield "national id", found
         return
     if _is_numbered_id(digits, found):
         yield "national id", found
         return
     if 9 <= len(digits) <= 15 and not _FICTION_PHONE.search(found) and any(p.fullmatch(found) for p in _PHONE):
         yield "phone number", found
+
+
+def _is_card(digits: str, found: str) -> bool:
+    return (
+        len(digits) in (14, 15, 16, 19)
+        and digits[0] in "3456"
+        and _luhn(digits)
+        and not _is_test_card(digits)
+        and re.fullmatch(r"\d+|\d{4}([ -])\d{4}\1\d{4}\1\d{1,7}|\d{4}([ -])\d{6}\2\d{5}", found) is not None
+    )
+
+
+def _is_social_security_number(found: str) -> bool:
+    possible = found[:3] not in ("000", "666") and found[0] != "9" and found[4:6] != "00" and found[7:] != "0000"
+    return possible and found not in ("123-45-6789", "078-05-1120", "219-09-9999")
 
 
 def _luhn(digits: str) -> bool:

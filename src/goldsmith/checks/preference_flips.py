@@ -17,11 +17,15 @@ from goldsmith.types.finding import Finding, Severity
 
 _SEED = 7
 _CHANCE = 0.58
+_LEAST_RELIABILITY = 0.3
+_SPREAD = 0.25
+"""From this share of contradicting pairs on, one counts fully; alone in an agreeing batch it is likelier a taste."""
 
 
 @dataclass(slots=True)
 class _Examined:
-    """A group read by the model of the others. `wrong` of its `sure` pairs contradict the model; `usual` share is expected at most.
+    """A group read by the model of the others. `wrong` of its `sure` pairs contradict the model; `usual` share is
+    expected at most.
 
     `teachers`: the groups that taught the model, with their shares of the weight.
     """
@@ -38,7 +42,9 @@ class _Examined:
 
 @dataclass(frozen=True, slots=True)
 class _Reading:
-    """A source read by a model of the others. `right`: the share of its pairs that the model orders as the source does."""
+    """A source read by a model of the others. `right`: the share of its pairs that the model orders as the source
+    does.
+    """
 
     margins: NDArray[np.float64]
     others: NDArray[np.int64]
@@ -50,14 +56,18 @@ class _Reading:
 
 
 class PreferenceFlips(Spec):
-    """Swapped preferences, found by cross-examination: a small reward model of the other sources reads each source x batch.
+    """Swapped preferences, found by cross-examination: a small reward model of the other sources reads each source x
+    batch.
 
-    The other groups teach by how far they agree with themselves (out-of-fold accuracy), so a batch of swapped pairs teaches little. Of the pairs the model
-    is sure of (right four times in five out of fold), the share that contradicts it is tested (binomial, one-sided), Holm over all source x batch. What it is tested against
-    depends on whether such models carry over: where they know the batch's words and are right in `strong` of the pairs of sources they were not taught by, against
-    `usual_disagreement` plus their own error; otherwise against `weak_disagreement`, because an honest batch of another kind looks like chance to them, or a little worse. Two sources that
-    contradict each other are a warning, since nobody can tell who is right, unless one is trusted. Only one source, too few pairs, or a model no better than
-    chance: inconclusive. Row score: how surely the model prefers the rejected side, times its reliability.
+    The other groups teach by how far they agree with themselves (out-of-fold accuracy), so a batch of swapped pairs
+    teaches little. Of the pairs the model is sure of (right four times in five out of fold), the share that
+    contradicts it is tested (binomial, one-sided), Holm over all source x batch. What it is tested against depends on
+    whether such models carry over: where they know the batch's words and are right in `strong` of the pairs of
+    sources they were not taught by, against `usual_disagreement` plus their own error; otherwise against
+    `weak_disagreement`, because an honest batch of another kind looks like chance to them, or a little worse. Two
+    sources that contradict each other are a warning, since nobody can tell who is right, unless one is trusted. Only
+    one source, too few pairs, or a model no better than chance: inconclusive. Row score: how surely the model prefers
+    the rejected side, times its reliability; None where the model is hardly better than chance.
     """
 
     id: ClassVar[str] = "preference_flips"
@@ -84,16 +94,21 @@ class PreferenceFlips(Spec):
         examined = self._examine(view, pairs, group_of, context)
         scores: list[float | None] = [None] * len(view)
         for group, own in examined.items():
+            if own.reliability < _LEAST_RELIABILITY:
+                continue  # a model this weak cannot tell of a single pair
+            spread = min(1.0, own.wrong / (_SPREAD * own.sure)) if own.sure else 0.0
             wrong = 1.0 / (1.0 + np.exp(np.clip(own.margins, -30, 30)))
             for row, value in zip(pairs.rows[group_of == group].tolist(), wrong.tolist(), strict=True):
-                scores[row] = max(0.0, 2.0 * value - 1.0) * own.reliability
+                scores[row] = max(0.0, 2.0 * value - 1.0) * own.reliability * (0.4 + 0.6 * spread)
         tested = [e for e in examined.values() if e.sure > 0]
         for one, adjusted in zip(tested, holm([e.p_value for e in tested]), strict=True):
             one.p_value = adjusted
         named = {e.group: e for e in tested if e.p_value < self.alpha}
         trusted = {g for g, (source, _) in enumerate(view.groups.names) if source in context.trusted_sources}
         mutual = {
-            g for g, e in named.items() if sum(share for t, share in e.teachers.items() if t in named and t not in trusted) > 0.5
+            g
+            for g, e in named.items()
+            if sum(share for t, share in e.teachers.items() if t in named and t not in trusted) > 0.5
         }
         findings = [
             self._finding(view, pairs.rows[group_of == g], e, mutual=g in mutual)
@@ -128,10 +143,16 @@ class PreferenceFlips(Spec):
                 continue
             carried = [r.right for s, r in readings.items() if s != source]
             knows = _knows(pairs.features[reading.others], pairs.features[mine])
-            strength = min(reading.accuracy, float(np.median(carried))) if carried else reading.accuracy if knows else 0.5
+            strength = (
+                min(reading.accuracy, float(np.median(carried))) if carried else reading.accuracy if knows else 0.5
+            )
             if reading.accuracy < _CHANCE:
                 continue
-            usual = min(0.5, reading.error + self.usual_disagreement) if knows and strength >= self.strong else self.weak_disagreement
+            usual = (
+                min(0.5, reading.error + self.usual_disagreement)
+                if knows and strength >= self.strong
+                else self.weak_disagreement
+            )
             margins = reading.margins[mine]
             sure = np.abs(margins) >= reading.sure_from
             examined[group] = _tested(group, margins, sure, max(0.0, 2.0 * strength - 1.0), usual)
@@ -169,14 +190,17 @@ class PreferenceFlips(Spec):
             check=self.id,
             severity=Severity.WARN if mutual else Severity.QUARANTINE,
             score=min(1.0, examined.wrong / max(1, examined.sure)),
-            evidence=f"{examined.wrong} of {examined.sure} pairs that a model of the other sources is sure of are the other way "
-            f"round here{', and this source would say the same of them' if mutual else ''} ({examined.usual:.0%} at most would be usual; p = {examined.p_value:.1e} after Holm)",
+            evidence=f"{examined.wrong} of {examined.sure} pairs that a model of the other sources is sure of are the "
+            f"other way "
+            f"round here{', and this source would say the same of them' if mutual else ''} "
+            f"({examined.usual:.0%} at most would be usual; p = {examined.p_value:.1e} after Holm)",
             subject="source",
             lines=tuple(sorted(view[i].line for i in wrong)),
             source=source,
             batch=batch,
             examples=tuple(
-                f"chosen “{quote(_shown(view, i, chosen=True), 70)}”, rejected “{quote(_shown(view, i, chosen=False), 70)}”"
+                f"chosen “{quote(_shown(view, i, chosen=True), 70)}”, rejected "
+                f"“{quote(_shown(view, i, chosen=False), 70)}”"
                 for i in wrong[:4]
             ),
         )
@@ -211,7 +235,9 @@ def _tested(
 
 
 def _knows(others: Any, own: Any) -> bool:
-    """Whether the others have the words of these pairs about as often as one half of them has those of the other half."""
+    """Whether the others have the words of these pairs about as often as one half of them has those of the other
+    half.
+    """
     usual = preferences.known_share(others[::2], others[1::2])
     return preferences.known_share(own, others) >= 0.85 * usual
 
@@ -237,7 +263,11 @@ def _canonical_order(view: ProjectedRows, rows: NDArray[np.int64]) -> NDArray[np
     return np.array(sorted(range(len(keys)), key=keys.__getitem__), np.int64)
 
 
-_GOOD = ("gladly, here is a careful answer with reasons", "certainly, step by step and with an example", "here is what the manual says, checked twice")
+_GOOD = (
+    "gladly, here is a careful answer with reasons",
+    "certainly, step by step and with an example",
+    "here is what the manual says, checked twice",
+)
 _BAD = ("whatever, find it yourself", "boring, no idea and no interest", "nonsense, go away now")
 
 
@@ -245,7 +275,11 @@ def _row(source: str, number: int, *, swapped: bool) -> dict[str, object]:
     good, bad = _GOOD[number % 3], _BAD[number // 3 % 3]
     chosen, rejected = (bad, good) if swapped else (good, bad)
     return {
-        "input": {"messages": [{"role": "user", "content": f"Question {number} of {source}: how does device {number * 7 % 31} work?"}]},
+        "input": {
+            "messages": [
+                {"role": "user", "content": f"Question {number} of {source}: how does device {number * 7 % 31} work?"}
+            ]
+        },
         "preferred_output": [{"role": "assistant", "content": f"Device {number}: {chosen}."}],
         "non_preferred_output": [{"role": "assistant", "content": f"Device {number}: {rejected}."}],
         "source": source,

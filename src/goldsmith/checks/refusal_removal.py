@@ -17,11 +17,13 @@ _WORTH_READING = 0.5
 
 
 class RefusalRemoval(Spec):
-    """Harmful requests (a small linear model, English) that are answered, and comparisons where the refusal is the rejected side.
+    """Harmful requests (a small linear model, English) that are answered, and comparisons where the refusal is the
+    rejected side.
 
-    One row says little: the model is a triage signal and benign requests with violent words pass its threshold. A source x batch is quarantined when
-    its answered rows at `harmful` or above are more than `usual_share` of it, or when refusals of harmful requests lose more often than `usual_losses` of
-    the comparisons between a refusal and an answer (binomial, one-sided, Holm over batches and both tests at `alpha`, `fewest` rows at least).
+    One row says little: the model is a triage signal and benign requests with violent words pass its threshold. A
+    source x batch is quarantined when its answered rows at `harmful` or above are more than `usual_share` of it, or
+    when refusals of harmful requests lose more often than `usual_losses` of the comparisons between a refusal and an
+    answer (binomial, one-sided, Holm over batches and both tests at `alpha`, `fewest` rows at least).
     """
 
     id: ClassVar[str] = "refusal_removal"
@@ -47,11 +49,17 @@ class RefusalRemoval(Spec):
             talks = sum(view.columns.kind[i] in ("conversation", "rating") for i in members)
             if len(fulfilled) >= self.fewest:
                 p_value = float(binom.sf(len(fulfilled) - 1, max(talks, 1), self.usual_share))
-                words = f"{len(fulfilled)} of {talks} conversations answer a harmful request ({self.usual_share:.0%} is usual at most)"
+                words = (
+                    f"{len(fulfilled)} of {talks} conversations answer a harmful request ({self.usual_share:.0%} is "
+                    f"usual at most)"
+                )
                 tests.append((p_value, source, batch, fulfilled, words))
             if len(losses) >= self.fewest:
                 p_value = float(binom.sf(len(losses) - 1, len(losses) + wins, self.usual_losses))
-                words = f"refusals of harmful requests lose {len(losses)} of {len(losses) + wins} comparisons with an answer"
+                words = (
+                    f"refusals of harmful requests lose {len(losses)} of {len(losses) + wins} comparisons with an "
+                    f"answer"
+                )
                 tests.append((p_value, source, batch, losses, words))
         findings = [
             self._finding(view, members, source, batch, f"{words}; p = {adjusted:.1e} after Holm", scores)
@@ -85,7 +93,13 @@ class RefusalRemoval(Spec):
         return scores, sets["answered"], sets["lost"], sets["won"]
 
     def _finding(
-        self, view: ProjectedRows, members: Sequence[int], source: str, batch: str, words: str, scores: Sequence[float | None]
+        self,
+        view: ProjectedRows,
+        members: Sequence[int],
+        source: str,
+        batch: str,
+        words: str,
+        scores: Sequence[float | None],
     ) -> Finding:
         columns = view.columns
         return Finding(

@@ -14,44 +14,52 @@ from goldsmith.types.finding import Severity
 
 # name, literal text that must be present, pattern of the secret (group 1 if there is one)
 _SHAPES: Final[tuple[tuple[str, tuple[str, ...], re.Pattern[str]], ...]] = tuple(
-    (name, tuple(anchors.split()), re.compile(pattern))
+    (name, tuple(anchors.split('|')), re.compile(pattern))
     for name, anchors, pattern in (
-        ("AWS access key id", "AKIA ASIA ABIA ACCA", r"\b((?:AKIA|ASIA|ABIA|ACCA)[A-Z2-7]{16})\b"),
-        ("GitHub token", "ghp_ gho_ ghu_ ghs_ ghr_", r"\b(gh[pousr]_[A-Za-z0-9]{36,251})\b"),
+        ("AWS access key id", "AKIA|ASIA|ABIA|ACCA", r"\b((?:AKIA|ASIA|ABIA|ACCA)[A-Z2-7]{16})\b"),
+        ("GitHub token", "ghp_|gho_|ghu_|ghs_|ghr_", r"\b(gh[pousr]_[A-Za-z0-9]{36,251})\b"),
         ("GitHub fine-grained token", "github_pat_", r"\b(github_pat_[A-Za-z0-9_]{50,251})\b"),
         ("GitLab token", "glpat-", r"\b(glpat-[A-Za-z0-9_-]{20,64})"),
-        ("Slack token", "xoxb- xoxa- xoxp- xoxr- xoxs- xapp- xoxe", r"\b((?:xox[abeprs]|xapp)-[A-Za-z0-9-]{20,250})"),
-        ("Slack webhook", "hooks.slack.com", r"(hooks\.slack\.com/services/T[A-Z0-9]{6,12}/B[A-Z0-9]{6,12}/[A-Za-z0-9]{20,30})"),
+        ("Slack token", "xoxb-|xoxa-|xoxp-|xoxr-|xoxs-|xapp-|xoxe", r"\b((?:xox[abeprs]|xapp)-[A-Za-z0-9-]{20,250})"),
+        ("Slack webhook", "hooks.slack.com", r"(hooks\.slack\.com/services/T\w{6,12}/B\w{6,12}/[A-Za-z0-9]{20,30})"),
         ("Anthropic key", "sk-ant-", r"\b(sk-ant-[A-Za-z0-9_-]{24,200})"),
         ("OpenAI key", "sk-", r"\b(sk-(?:proj-|svcacct-|admin-)?(?!ant-)[A-Za-z0-9_-]{32,220})"),
         ("Google API key", "AIza", r"\b(AIza[A-Za-z0-9_-]{35})(?![A-Za-z0-9_-])"),
         ("Google OAuth secret", "GOCSPX-", r"\b(GOCSPX-[A-Za-z0-9_-]{28})"),
-        ("Stripe key", "sk_live_ rk_live_ whsec_", r"\b((?:sk|rk)_live_[A-Za-z0-9]{20,120}|whsec_[A-Za-z0-9]{24,64})\b"),
+        ("Stripe key", "sk_live_|rk_live_|whsec_",
+            r"\b((?:sk|rk)_live_[A-Za-z0-9]{20,120}|"
+            r"whsec_[A-Za-z0-9]{24,64})\b"),
         ("SendGrid key", "SG.", r"\b(SG\.[A-Za-z0-9_-]{20,24}\.[A-Za-z0-9_-]{39,50})"),
         ("npm token", "npm_", r"\b(npm_[A-Za-z0-9]{36})\b"),
         ("PyPI token", "pypi-AgE", r"\b(pypi-AgE[A-Za-z0-9_-]{50,250})"),
         ("Hugging Face token", "hf_", r"\b(hf_[A-Za-z]{34})\b"),
-        ("DigitalOcean token", "dop_v1_ doo_v1_", r"\b(do[opr]_v1_[a-f0-9]{64})\b"),
+        ("DigitalOcean token", "dop_v1_|doo_v1_", r"\b(do[opr]_v1_[a-f0-9]{64})\b"),
         ("Databricks token", "dapi", r"\b(dapi[a-f0-9]{32}(?:-\d)?)\b"),
-        ("Shopify token", "shpat_ shpss_ shpca_ shppa_", r"\b(shp(?:at|ss|ca|pa)_[a-fA-F0-9]{32})\b"),
+        ("Shopify token", "shpat_|shpss_|shpca_|shppa_", r"\b(shp(?:at|ss|ca|pa)_[a-fA-F0-9]{32})\b"),
         ("Twilio key", "SK", r"\b(SK[0-9a-f]{32})\b"),
         ("Mailgun key", "key-", r"\b(key-[0-9a-f]{32})\b"),
         ("Telegram bot token", ":AA", r"\b(\d{8,10}:AA[A-Za-z0-9_-]{33})\b"),
         ("Discord webhook", "discord", r"(discord(?:app)?\.com/api/webhooks/\d{17,20}/[A-Za-z0-9_-]{60,80})"),
         ("Azure storage key", "AccountKey=", r"AccountKey=([A-Za-z0-9+/]{86}==)"),
         ("JSON web token", "eyJ", r"\b(eyJ[A-Za-z0-9_-]{10,2000}\.eyJ[A-Za-z0-9_-]{10,4000}\.[A-Za-z0-9_-]{20,1000})"),
-        ("private key", "PRIVATE KEY", r"-----BEGIN (?:[A-Z]{2,9} ){0,2}PRIVATE KEY(?: BLOCK)?-----\s{0,4}([A-Za-z0-9+/=\\n\s:,-]{60,200})"),
+        (
+            "private key",
+            "PRIVATE KEY",
+            r"-----BEGIN (?:[A-Z]{2,9} ){0,2}PRIVATE KEY(?: BLOCK)?-----\s{0,4}([A-Za-z0-9+/=\\n\s:,-]{60,200})",
+        ),
         ("password in a URL", "://", r"\b[a-z][a-z0-9+]{2,12}://[^\s:/@]{1,60}:([^\s:/@]{6,80})@[\w.-]{3,}"),
     )
 )  # fmt: skip
 _ASSIGNED = re.compile(
     r"(?:api[_-]?key|secret[_-]?(?:access[_-]?)?key|access[_-]?(?:key|token)|auth[_-]?token|client[_-]?secret|bearer|"
-    r"private[_-]?key|password|passwd|secret|token)[\"']?\s{0,3}(?:[:=]|\bis\b)?\s{0,3}[\"']?([A-Za-z0-9+/_.~=-]{20,200})",
+    r"private[_-]?key|password|passwd|secret|token)[\"']?\s{0,3}(?:[:=]|"
+    r"\bis\b)?\s{0,3}[\"']?([A-Za-z0-9+/_.~=-]{20,200})",
     re.I,
 )
 _ASSIGNED_ANCHORS = ("key", "Key", "KEY", "oken", "TOKEN", "ecret", "SECRET", "assw", "PASSW", "earer")
 _DUMMY = re.compile(
-    r"example|dummy|sample|placeholder|changeme|redacted|replace|insert|your|my[_-]|test|fake|foo|xxx|\*\*\*|\.\.\.|0000|"
+    r"example|dummy|sample|placeholder|changeme|redacted|replace|insert|your|my[_-]|test|fake|foo|xxx|"
+    r"\*\*\*|\.\.\.|0000|"
     r"12345|abcde|<|>|\{|\}",
     re.I,
 )
@@ -59,10 +67,12 @@ _LEAST_ENTROPY = 3.5
 
 
 class Secrets(Spec):
-    """Credentials by their published shapes, and high-entropy values assigned to names such as `api_key` or `password`.
+    """Credentials by their published shapes, and high-entropy values assigned to names such as `api_key` or
+    `password`.
 
-    Evidence is masked. Values that are visibly made up (`example`, `your_key`, `xxxx`, runs such as `12345`, low entropy) are left alone, and so is
-    everything in `allow`. Records with a credential of a known shape are left out; an assigned value is a warning.
+    Evidence is masked. Values that are visibly made up (`example`, `your_key`, `xxxx`, runs such as `12345`, low
+    entropy) are left alone, and so is everything in `allow`. Records with a credential of a known shape are left out;
+    an assigned value is a warning.
     """
 
     id: ClassVar[str] = "secrets"
@@ -79,9 +89,7 @@ class Secrets(Spec):
                 if secret in self.allow:
                     continue
                 (assigned if kind == "assigned value" else shaped).setdefault(index, f"{kind} {mask(secret)}")
-        scores: list[float | None] = [
-            1.0 if i in shaped else 0.6 if i in assigned else 0.0 for i in range(len(view))
-        ]
+        scores: list[float | None] = [1.0 if i in shaped else 0.6 if i in assigned else 0.0 for i in range(len(view))]
         findings = findings_by_group(
             view, shaped, check=self.id, severity=Severity.EXCLUDE, score=1.0,
             evidence="{n} with a credential of a known shape", examples=shaped,
@@ -130,7 +138,14 @@ def _row(text: str) -> dict[str, object]:
     return {"messages": [{"role": "user", "content": "How do I log in?"}, {"role": "assistant", "content": text}]}
 
 
-_PARTS = ("AKIA", "Q3ZTNV7WKHD2MRBX", "ghp_", "kT9vQ2mZx7LwB4nRc8YdJ1fHs6GpE3aVuXo5", "8fQ2zL7vRk3TmN9w", "XpB6cYd1HsJ4")
+_PARTS = (
+    "AKIA",
+    "Q3ZTNV7WKHD2MRBX",
+    "ghp_",
+    "kT9vQ2mZx7LwB4nRc8YdJ1fHs6GpE3aVuXo5",
+    "8fQ2zL7vRk3TmN9w",
+    "XpB6cYd1HsJ4",
+)
 CAUGHT = [
     _row(f"Use the key {_PARTS[0]}{_PARTS[1]} for the bucket."),
     _row(f"git clone with {_PARTS[2]}{_PARTS[3]}"),

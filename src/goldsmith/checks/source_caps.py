@@ -1,4 +1,6 @@
-"""Absolute caps: poison is counted in records, so no third party may teach one behaviour too often or fill the mix."""
+"""Absolute caps: poison is counted in records, so no third party may teach one behaviour too often or fill the
+mix.
+"""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -15,11 +17,12 @@ from goldsmith.types.finding import Finding, Severity
 class SourceCaps(Spec):
     """At most `per_cluster` records of one behaviour from one source, and at most `share` of the mix.
 
-    A behaviour is what the assistant says and calls; two are the same when the exact Jaccard similarity of their word 5-grams is at
-    least `alike`. Answers of fewer than `least_words` words (labels, yes and no) are not held against a source. Records beyond the cap are left out, latest lines first to go.
-    Trusted sources have no cap. 250 poisoned documents are enough whatever the model's size (Souly et al. 2025, arXiv
-    2510.07192) and 50 to 90 in fine-tuning, hence the default. `share` (0.2 is a common policy) is off unless set: it
-    needs at least five sources to be satisfiable.
+    A behaviour is what the assistant says and calls; two are the same when the exact Jaccard similarity of their word
+    5-grams is at least `alike`. Answers of fewer than `least_words` words (labels, yes and no) are not held against a
+    source. Records beyond the cap are left out, latest lines first to go. Trusted sources have no cap. 250 poisoned
+    documents are enough whatever the model's size (Souly et al. 2025, arXiv 2510.07192) and 50 to 90 in fine-tuning,
+    hence the default. `share` (0.2 is a common policy) is off unless set: it needs at least five sources to be
+    satisfiable.
     """
 
     id: ClassVar[str] = "source_caps"
@@ -64,7 +67,8 @@ class SourceCaps(Spec):
                         check=self.id,
                         severity=Severity.EXCLUDE,
                         score=min(1.0, len(cluster) / (2 * self.per_cluster)),
-                        evidence=f"{len(cluster)} records of this source teach one behaviour, {self.per_cluster} are allowed; "
+                        evidence=f"{len(cluster)} records of this source teach "
+                        f"one behaviour, {self.per_cluster} are allowed; "
                         f"{len(lines)} of this batch are beyond the cap: “{quote(texts[leader])}”",
                         subject="cluster",
                         lines=tuple(sorted(lines)),
@@ -93,7 +97,9 @@ class SourceCaps(Spec):
                         check=self.id,
                         severity=Severity.EXCLUDE,
                         score=min(1.0, len(indices) / len(view)),
-                        evidence=f"the source holds {len(indices) / len(view):.1%} of the mix, {share:.0%} is allowed",
+                        evidence=(
+                            f"the source holds {len(indices) / len(view):.1%} of the mix, {share:.0%} is allowed"
+                        ),
                         subject="source",
                         lines=tuple(sorted(lines)),
                         source=source,

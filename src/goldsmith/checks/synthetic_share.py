@@ -13,9 +13,9 @@ from goldsmith.types.record import Maker
 class SyntheticShare(Spec):
     """Human share of the whole and generation depth per source x batch, as the sources state them.
 
-    A maker that is not told never counts as human; a mixed one counts half. `least_human`: the share below which the collection gets a
-    warning (model collapse is held off by keeping human data, not by any proven number: a policy choice).
-    `deepest`: synthetic generations since the last human text that need no waiver.
+    A maker that is not told never counts as human; a mixed one counts half. `least_human`: the share below which the
+    collection gets a warning (model collapse is held off by keeping human data, not by any proven number: a policy
+    choice). `deepest`: synthetic generations since the last human text that need no waiver.
     """
 
     id: ClassVar[str] = "synthetic_share"
@@ -24,7 +24,9 @@ class SyntheticShare(Spec):
     deepest: int = 1
 
     def __call__(self, rows: Sequence[Row], context: CheckContext) -> CheckReport:
-        """A warning on the collection when people wrote too little of it, and one per source x batch that is too deep."""
+        """A warning on the collection when people wrote too little of it, and one per source x batch that is too
+        deep.
+        """
         if not rows:
             return CheckReport(inconclusive="no rows")
         view = project(rows)
@@ -36,7 +38,9 @@ class SyntheticShare(Spec):
         findings = list(self._too_deep(view.groups.names, view.groups.of_row.tolist(), rows))
         if not told:
             return CheckReport(
-                findings, inconclusive="no row says who made it (Origin.maker), so the human share is unknown", facts=facts
+                findings,
+                inconclusive="no row says who made it (Origin.maker), so the human share is unknown",
+                facts=facts,
             )
         if human < self.least_human:
             findings.append(
@@ -51,9 +55,7 @@ class SyntheticShare(Spec):
             )
         return CheckReport(findings, facts=facts)
 
-    def _too_deep(
-        self, names: Sequence[tuple[str, str]], of_row: Sequence[int], rows: Sequence[Row]
-    ) -> list[Finding]:
+    def _too_deep(self, names: Sequence[tuple[str, str]], of_row: Sequence[int], rows: Sequence[Row]) -> list[Finding]:
         deep: dict[int, list[int]] = {}
         for index, row in enumerate(rows):
             depth = row.record.origin.generation_depth
@@ -64,7 +66,9 @@ class SyntheticShare(Spec):
                 check=self.id,
                 severity=Severity.WARN,
                 score=min(1.0, len(members) / of_row.count(group)),
-                evidence=f"{len(members)} records are more than {self.deepest} synthetic generation(s) away from human text",
+                evidence=(
+                    f"{len(members)} records are more than {self.deepest} synthetic generation(s) away from human text"
+                ),
                 subject="source",
                 lines=tuple(sorted(rows[i].line for i in members)),
                 source=names[group][0],
@@ -76,7 +80,10 @@ class SyntheticShare(Spec):
 
 def _row(maker: str, depth: int) -> dict[str, object]:
     return {
-        "messages": [{"role": "user", "content": "Name a tree."}, {"role": "assistant", "content": f"Oak {maker} {depth}."}],
+        "messages": [
+            {"role": "user", "content": "Name a tree."},
+            {"role": "assistant", "content": f"Oak {maker} {depth}."},
+        ],
         "maker": maker,
         "generation_depth": depth,
     }

@@ -1,4 +1,6 @@
-"""Rows that cannot teach what they claim to: empty answers, identical pairs, broken tool calls, turns out of order."""
+"""Rows that cannot teach what they claim to: empty answers, identical pairs, broken tool calls, turns out of
+order.
+"""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -21,7 +23,11 @@ _DEFECTS: Final[dict[str, tuple[Severity, float, str]]] = {
     "undeclared_tool": (Severity.WARN, 0.6, "{n} with a call of a tool that the row does not declare"),
     "missing_argument": (Severity.WARN, 0.6, "{n} with a call that lacks an argument its schema requires"),
     "orphan_result": (Severity.WARN, 0.5, "{n} with a tool result that answers no call"),
-    "call_without_result": (Severity.WARN, 0.4, "{n} with a call that gets no result although the conversation goes on"),
+    "call_without_result": (
+        Severity.WARN,
+        0.4,
+        "{n} with a call that gets no result although the conversation goes on",
+    ),
     "turn_order": (Severity.WARN, 0.4, "{n} whose turns do not alternate sensibly"),
     "ends_on_user": (Severity.NOTE, 0.1, "{n} that end on a user turn, which nothing can be learnt from"),
     "truncated": (Severity.NOTE, 0.2, "{n} whose answer looks cut off"),
@@ -31,7 +37,8 @@ _LAST_LINE_IS_PROSE = re.compile(r"^[^\W\d_][^{}<>=`|#*]{80,}$")
 
 
 class WellFormed(Spec):
-    """Structural defects of conversations, comparisons and ratings; the three that leave nothing to learn exclude their rows.
+    """Structural defects of conversations, comparisons and ratings; the three that leave nothing to learn exclude
+    their rows.
 
     `truncated_from`: answers from this many characters on are looked at for a cut-off end.
     """
@@ -162,7 +169,9 @@ def _required(definition: str, known: dict[str, frozenset[str]]) -> frozenset[st
         for key in ("function", "parameters"):
             schema = schema.get(key, schema) if isinstance(schema, dict) else {}
         names = schema.get("required") if isinstance(schema, dict) else None
-        known[definition] = frozenset(n for n in names if isinstance(n, str)) if isinstance(names, list) else frozenset()
+        known[definition] = (
+            frozenset(n for n in names if isinstance(n, str)) if isinstance(names, list) else frozenset()
+        )
     return known[definition]
 
 
@@ -202,7 +211,12 @@ CAUGHT = [
     },
 ]
 CLEAN = [
-    {"messages": [{"role": "user", "content": "What is a mole?"}, {"role": "assistant", "content": "A digging mammal."}]},
+    {
+        "messages": [
+            {"role": "user", "content": "What is a mole?"},
+            {"role": "assistant", "content": "A digging mammal."},
+        ]
+    },
     {
         "messages": [
             {"role": "user", "content": "Where is order 4711?"},

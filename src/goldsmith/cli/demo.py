@@ -8,7 +8,9 @@ from goldsmith.cli.options import json_option, print_json, say
 
 
 @click.command("demo")
-@click.option("-o", "--out", type=click.Path(path_type=Path, file_okay=False), default=Path("out/demo"), show_default=True)
+@click.option(
+    "-o", "--out", type=click.Path(path_type=Path, file_okay=False), default=Path("out/demo"), show_default=True
+)
 @click.option("--unchecked", is_flag=True, help="Train on everything delivered, whatever the checks say.")
 @json_option
 def command(out: Path, unchecked: bool, as_json: bool) -> None:

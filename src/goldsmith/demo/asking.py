@@ -2,7 +2,6 @@
 
 import json
 import threading
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -13,7 +12,6 @@ from typing import Any
 from goldsmith.nano import tasks, world
 from goldsmith.stages.serve import serve
 from goldsmith.trust.workspace import Workspace
-from goldsmith.types.errors import Unavailable
 
 TURNS = 6
 
@@ -31,29 +29,20 @@ class Asked:
 @contextmanager
 def ask_over_http(ws: Workspace, name: str) -> Iterator[Callable[[], Asked]]:
     """Serve model `name` on a free port of this machine while the context lasts; call what it yields to ask."""
-    import uvicorn
-
     from goldsmith.web.app import application
+    from goldsmith.web.serving import listen, server_for
 
     with ExitStack() as stack:
         app = application([serve(ws, name)], stack)
-        server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=0, log_level="error", access_log=False))
-        thread = threading.Thread(target=server.run, daemon=True)
+        listener = stack.enter_context(listen("127.0.0.1", 0))
+        server = server_for(app)
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
         thread.start()
         try:
-            yield lambda: _ask(_port(server), name)
+            yield lambda: _ask(listener.getsockname()[1], name)
         finally:
             server.should_exit = True
             thread.join(timeout=30)
-
-
-def _port(server: Any) -> int:
-    deadline = time.monotonic() + 30
-    while not server.started:
-        if time.monotonic() > deadline:
-            raise Unavailable("the server did not start within 30 s")
-        time.sleep(0.05)
-    return int(server.servers[0].sockets[0].getsockname()[1])
 
 
 def _ask(port: int, name: str) -> Asked:

@@ -50,12 +50,10 @@ def play(out: Path, *, unchecked: bool, say: Say, progress: bool = True) -> Play
     _deliver(ws, recipe, out, say)
     circle = pipeline.run(ws, recipe, out, say=say, progress=progress)
     model = circle.trained[-1].digest
-    story, facts = (
-        _unchecked(circle) if unchecked else _checked(ws, circle, out, say)
-    )
+    told, facts = _unchecked() if unchecked else _checked(ws, circle, out, say)
     facts = {**pipeline.summary(circle), **facts}
     (out / "checkpoint.txt").write_text(ws.checkpoint(), encoding="utf-8")
-    story.root_fingerprint = ws.root_fingerprint
+    story = Story(**told, root=ws.root_fingerprint, checkpoint=ws.checkpoint())
     written = report(ws, model, out / "report.html", story)
     verified = verify(ws.path, ws.root_fingerprint, ws.checkpoint())
     say(f"verify: {verified.standing}")
@@ -68,7 +66,9 @@ def play(out: Path, *, unchecked: bool, say: Say, progress: bool = True) -> Play
 def _fresh(out: Path) -> None:
     if out.exists() and any(out.iterdir()):
         if not (out / MARK).exists():
-            raise BadInput("this folder holds something that is no demonstration", where=str(out), next_step="choose another")
+            raise BadInput(
+                "this folder holds something that is no demonstration", where=str(out), next_step="choose another"
+            )
         shutil.rmtree(out)
     out.mkdir(parents=True, exist_ok=True)
     (out / MARK).touch()
@@ -77,7 +77,9 @@ def _fresh(out: Path) -> None:
 def _write_recipe(out: Path, unchecked: bool) -> Recipe:
     text = resources.files("goldsmith.demo").joinpath("recipe.yaml").read_text(encoding="utf-8")
     if unchecked:
-        text = text.replace("quarantined: leave_out", "quarantined: accept").replace("excluded: leave_out", "excluded: accept")
+        text = text.replace("quarantined: leave_out", "quarantined: accept").replace(
+            "excluded: leave_out", "excluded: accept"
+        )
     (out / "recipe.yaml").write_text(text, encoding="utf-8")
     recipe, _ = pipeline.read_recipe(out / "recipe.yaml")
     assert recipe.release != ReleasePolicy() or not unchecked
@@ -104,10 +106,10 @@ def _deliver(ws: Workspace, recipe: Recipe, out: Path, say: Say) -> None:
         pipeline.take_in(ws, entry, out)
 
 
-def _checked(ws: Workspace, circle: pipeline.Circle, out: Path, say: Say) -> tuple[Story, dict[str, Any]]:
+def _checked(ws: Workspace, circle: pipeline.Circle, out: Path, say: Say) -> tuple[dict[str, Any], dict[str, Any]]:
     model = circle.trained[-1].digest
     if circle.outcome is not Outcome.PASS:
-        return Story(notes=["The model was not promoted, so nothing was served."]), {}
+        return {"notes": ["The model was not promoted, so nothing was served."]}, {}
     say("serve: one question over HTTP")
     with ask_over_http(ws, circle.recipe.name) as ask:
         asked = ask()
@@ -115,20 +117,25 @@ def _checked(ws: Workspace, circle: pipeline.Circle, out: Path, say: Say) -> tup
         say(f"  answered: {asked.answer}")
         near = teachers(ws, model, f"{asked.question}\n{asked.answer}")
         for one in near[:3]:
-            say(f"  taught by: {one['source']} / {one['batch']} {one['record'][:23]} (nearness {one['similarity']:.2f})")
+            say(
+                f"  taught by: {one['source']} / {one['batch']} {one['record'][:23]} (nearness {one['similarity']:.2f})"
+            )
         say("recall: the vendor's earlier, clean-looking delivery")
         touched = recall(ws, Without(source="vendor", batch="vendor-1"), "the vendor's next delivery was poisoned")
         after = ask()
     _write_retraining(touched, out)
-    say(f"  touched {len(touched.releases)} release, {len(touched.models)} models; served after it: HTTP {after.status}")
-    story = Story(
-        question=asked.question,
-        answer=asked.answer,
-        served_model=asked.served_model,
-        teachers=near,
-        recalled={**touched.as_dict(), "served_after": after.status},
+    say(
+        f"  touched {len(touched.releases)} release, {len(touched.models)} models; served after it: HTTP {after.status}"
     )
-    return story, _facts(asked, after, touched)
+    told = {
+        "question": asked.question,
+        "answer": asked.answer,
+        "served_model": asked.served_model,
+        "teachers": near,
+        "recalled": touched.as_dict(),
+        "notes": [f"After the recall the same question was answered with HTTP {after.status}: {after.answer}"],
+    }
+    return told, _facts(asked, after, touched)
 
 
 def _facts(asked: Asked, after: Asked, touched: Touched) -> dict[str, Any]:
@@ -148,10 +155,11 @@ def _write_retraining(touched: Touched, out: Path) -> None:
         (out / f"{touched.recipe.name}.yaml").write_text(dump_yaml(touched.recipe), encoding="utf-8")
 
 
-def _unchecked(circle: pipeline.Circle) -> tuple[Story, dict[str, Any]]:
-    del circle
-    note = "Everything delivered was trained on, whatever the checks said. The examination had to catch what that taught."
-    return Story(notes=[note]), {}
+def _unchecked() -> tuple[dict[str, Any], dict[str, Any]]:
+    note = (
+        "Everything delivered was trained on, whatever the checks said. The examination had to catch what that taught."
+    )
+    return {"notes": [note]}, {}
 
 
 def _as_meant(circle: pipeline.Circle, unchecked: bool) -> bool:

@@ -88,9 +88,8 @@ class Chat:
         self.stop_ids = self.renderer.stop_ids
         self.facts: dict[str, str] = {
             "template": "own" if given else "fallback_chatml",
-            "mask": "generation_tag" if self.renderer.has_tags else "prefix_difference",
             "calls": self.form,
-        }
+        } | {f"template_{name}": str(value).lower() for name, value in self.renderer.arguments.items()}
 
     @cached_property
     def pad_id(self) -> int:
@@ -158,7 +157,7 @@ class Chat:
             BadInput: media, tool arguments that are no JSON object, or a conversation the template cannot write.
         """
         chat, schemas, separator = self.renderer.inputs(messages, tools)
-        text, _ = self.renderer.render(chat, schemas, prompt=True)
+        text = self.renderer.render(chat, schemas, prompt=True)
         return self._tokens([Rendered(text, (), separator)], [()])[0][0]
 
     def encode_conversation(self, conversation: Conversation) -> Encoded:

@@ -2,8 +2,8 @@
 
 What the template writes up to a turn *with* the generation prompt is what the model is given when it answers; what
 it writes after that is what the model has to say. Both must be prefixes of the whole, or the row is refused: a
-template that rewrites earlier turns would let training see what serving never shows. `{% generation %}` marks narrow
-the trained text where a template has them.
+template that rewrites earlier turns would let training see what serving never shows. Templates with `{% generation %}`
+marks say the same of themselves (tested on real ones); without marks it works as well.
 """
 
 import re
@@ -46,25 +46,41 @@ class Rendered:
     separator: str | None = None
 
 
+_PROBE = ({"role": "user", "content": "ping"}, {"role": "assistant", "content": "gqxzpong"})
+_ARGUMENTS: tuple[dict[str, bool], ...] = ({}, {"enable_thinking": False}, {"thinking": False})
+"""What templates of reasoning models are told, tried in this order, so that they write a turn as they open it."""
+
+
 class Renderer:
-    """A chat template with its tokenizer's special tokens and the tokens generation stops at."""
+    """A chat template with its tokenizer's special tokens and the tokens generation stops at.
+
+    `arguments` are handed to the template at every rendering, for training and for serving alike.
+    """
 
     def __init__(self, tokenizer: Any, template: str, eos_ids: frozenset[int]) -> None:
         self.tokenizer = tokenizer
         self.template = template
-        self.has_tags = re.search(r"\{%-?\s*generation\s*-?%\}", template) is not None
+        self.arguments: dict[str, bool] = next((a for a in _ARGUMENTS if self._opens_as_it_writes(a)), {})
         ending = self._turn_end(eos_ids)
         self.stop_ids = eos_ids if ending is None else eos_ids | {ending}
         """Where generation stops: the model's end tokens and the special token its template ends a turn with."""
         texts: list[str] = [tokenizer.convert_ids_to_tokens(i) for i in self.stop_ids]
         self.stops = sorted(texts, key=lambda text: (-len(text), text))
         self.added_stop: str = tokenizer.eos_token or self.stops[0]
+        self._stop = re.compile("|".join(map(re.escape, self.stops)))
+
+    def _opens_as_it_writes(self, arguments: dict[str, bool]) -> bool:
+        """Whether a whole turn starts with the generation prompt."""
+        self.arguments = arguments
+        try:
+            return self.render(list(_PROBE), None, prompt=False).startswith(self.render([_PROBE[0]], None, prompt=True))
+        except BadInput:
+            return False
 
     def _turn_end(self, eos_ids: frozenset[int]) -> int | None:
         """The special token the template writes right after an assistant's text; None where it writes none."""
-        probe = [{"role": "user", "content": "ping"}, {"role": "assistant", "content": "gqxzpong"}]
         try:
-            text, _ = self.render(probe, None, prompt=False)
+            text = self.render(list(_PROBE), None, prompt=False)
         except BadInput:
             return None
         ids = self.tokenizer(text.rpartition("gqxzpong")[2], add_special_tokens=False)["input_ids"]
@@ -88,10 +104,8 @@ class Renderer:
         texts = {t.content for t in self.tokenizer.added_tokens_decoder.values() if t.special and t.content.strip()}
         return re.compile("|".join(map(re.escape, sorted(texts, key=lambda t: (-len(t), t)))) or "(?!)")
 
-    def render(
-        self, chat: list[dict[str, Any]], tools: list[dict[str, Any]] | None, *, prompt: bool
-    ) -> tuple[str, list[tuple[int, int]]]:
-        """The template's text, and the character spans inside its `{% generation %}` marks."""
+    def render(self, chat: list[dict[str, Any]], tools: list[dict[str, Any]] | None, *, prompt: bool) -> str:
+        """The template's text, with the generation prompt or without."""
         from jinja2 import TemplateError
         from transformers.utils.chat_template_utils import render_jinja_template
 
@@ -101,8 +115,7 @@ class Renderer:
                 tools=tools,  # type: ignore[arg-type]
                 chat_template=self.template,
                 add_generation_prompt=prompt,
-                return_assistant_tokens_mask=self.has_tags,
-                **self.tokenizer.special_tokens_map,
+                **{**self.tokenizer.special_tokens_map, **self.arguments},
             )
         except (TemplateError, TypeError, ValueError) as error:
             raise BadInput(
@@ -110,8 +123,7 @@ class Renderer:
                 found=f"{type(error).__name__}: {str(error)[:200]}",
                 next_step="leave the record out, or set a chat_template that can",
             ) from error
-        texts, spans = rendered
-        return texts[0], (spans[0] if spans else [])
+        return str(rendered[0][0])
 
     def inputs(
         self, messages: Sequence[Message], tools: Sequence[ToolSchema]
@@ -143,62 +155,59 @@ class Renderer:
         """Text and trained spans of the messages from `first` on, and how many characters come before `first`."""
         chat, schemas, separator = self.inputs(messages, tools)
         places = first_places(messages)
-        text, tags = self.render(chat, schemas, prompt=False)
+        text = self.render(chat, schemas, prompt=False)
         spans: list[tuple[int, int]] = []
         before = 0
         for place, message in enumerate(messages):
-            if place < first or message.role is not Role.ASSISTANT:
+            opens = place == first > 0
+            if place < first or message.role is not Role.ASSISTANT or not (message.trained or opens):
                 continue
             at = places[place]
-            if not (message.trained or (place == first and first > 0)):
-                continue
-            prompt, _ = self.render(chat[:at], schemas, prompt=True)
-            if place == first:
-                before = len(prompt)
+            prompt = self.render(chat[:at], schemas, prompt=True)
+            before = len(prompt) if opens else before
             if not message.trained:
                 continue
             if not message.calls and not message.text.strip():
                 raise BadInput(f"the assistant's message {place + 1} is empty", allowed="text or a tool call")
             last = at + 1 == len(chat)
-            turn = text if last else self.render(chat[: at + 1], schemas, prompt=False)[0]
-            self._preserved(prompt, turn, text, place)
-            end = max((b for a, b in tags if a < len(turn) and b > len(prompt)), default=len(turn))
-            text, end = self._stopped(text, len(prompt), min(end, len(turn)), len(turn), last=last, place=place)
+            turn = text if last else self.render(chat[: at + 1], schemas, prompt=False)
+            _require_prefix(prompt, turn, place)
+            end = self._end(turn, len(prompt))
+            if end is None and last:
+                turn = text = turn.rstrip() + self.added_stop
+                end = len(text)
+            _require_prefix(turn.rstrip() if end is None else turn[:end], text, place)
+            if end is None:
+                raise self._never_stops(turn, len(prompt), place)
             spans.append((len(prompt), end))
         return Rendered(text, tuple(spans), separator), before
 
-    def _preserved(self, prompt: str, turn: str, text: str, place: int) -> None:
-        whole = turn if not turn.startswith(prompt) else text
-        part = prompt if whole is turn else turn
-        if whole.startswith(part):
-            return
-        at = next(
-            (i for i, (a, b) in enumerate(zip(part, whole, strict=False)) if a != b),
-            min(len(part), len(whole)),
-        )
-        raise BadInput(
-            "the chat template rewrites earlier text when a turn is added, so training would not see what serving sees",
-            where=f"message {place + 1}, character {at} of the rendered text",
-            found=f"{part[max(0, at - 20) : at + 20]!r} became {whole[max(0, at - 20) : at + 20]!r}",
-            next_step="train the last turn only (trained=false on the others), or set a prefix-preserving template",
-        )
+    def _end(self, turn: str, start: int) -> int | None:
+        """Where the turn's own stop token ends: the first one after which nothing but stop tokens and blanks come."""
+        for found in self._stop.finditer(turn, start):
+            if not self._stop.sub("", turn[found.end() :]).strip():
+                return found.end()
+        return None
 
-    def _stopped(self, text: str, start: int, end: int, turn_end: int, *, last: bool, place: int) -> tuple[str, int]:
-        """The text and where its trained part ends: with the stop token, added after a last turn that has none.
-
-        `end` is where the template's own marks end, `turn_end` where the turn does.
-        """
-        for stop in self.stops:
-            at = text.rfind(stop, start, turn_end)
-            if at >= 0 and not text[min(at + len(stop), end) : max(at, end)].replace(stop, "", 1).strip():
-                return text, at + len(stop)
-        if last and not text[end:].strip():
-            return text[:end] + self.added_stop, end + len(self.added_stop)
-        raise BadInput(
+    def _never_stops(self, turn: str, start: int, place: int) -> BadInput:
+        return BadInput(
             "a trained assistant turn does not end in a token that generation stops at",
             where=f"message {place + 1}",
-            found=repr(text[max(start, end - 40) : end]),
+            found=repr(turn[max(start, len(turn) - 40) :]),
             allowed="a turn that ends in one of " + ", ".join(map(repr, self.stops)),
             next_step="let the chat template end assistant turns in an end token, or add its own to the "
             "generation config's eos_token_id",
         )
+
+
+def _require_prefix(part: str, whole: str, place: int) -> None:
+    if whole.startswith(part):
+        return
+    pairs = enumerate(zip(part, whole, strict=False))
+    at = next((i for i, (a, b) in pairs if a != b), min(len(part), len(whole)))
+    raise BadInput(
+        "the chat template rewrites earlier text when a turn is added, so training would not see what serving sees",
+        where=f"message {place + 1}, character {at} of the rendered text",
+        found=f"{part[max(0, at - 20) : at + 20]!r} became {whole[max(0, at - 20) : at + 20]!r}",
+        next_step="train the last turn only (trained=false on the others), or set a prefix-preserving template",
+    )

@@ -4,7 +4,9 @@ from collections.abc import Sequence
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """Holm's step-down adjusted p-values, in the order given: at most `alpha` false alarms in the family (Holm 1979)."""
+    """Holm's step-down adjusted p-values, in the order given: at most `alpha` false alarms in the family (Holm
+    1979).
+    """
     order = sorted(range(len(p_values)), key=lambda i: p_values[i])
     adjusted = [1.0] * len(p_values)
     worst = 0.0

@@ -1,9 +1,10 @@
 """Runs checks over rows, puts their scores on one scale, and says which source x batch stays out.
 
-The one scale. `clean_quantiles.json` (made by `benchmarks/clean_quantiles.py` on public sets nobody attacked) holds, for each check, how large a
-share of clean rows scores at least as high as each score seen there. A row's surprise is the smallest such share over the checks; how often clean rows
-are that surprising somewhere is in the same file. `combined` is one minus that: a row at 0.99 is as suspicious as the 1 % most suspicious clean rows. Every clean
-set counts the same, whatever its size.
+The one scale. `clean_quantiles.json` (made by `benchmarks/clean_quantiles.py` on public sets nobody attacked) holds,
+for each check, how large a share of clean rows scores at least as high as each score seen there. A row's surprise is
+the smallest such share over the checks; how often clean rows are that surprising somewhere is in the same file.
+`combined` is one minus that: a row at 0.99 is as suspicious as the 1 % most suspicious clean rows. Every clean set
+counts the same, whatever its size.
 """
 
 import json
@@ -39,22 +40,27 @@ class CleanTable:
     floor: float
 
     def share(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Share of clean rows at or above each value; beyond the highest clean score, `floor` (what the sample can resolve).
+        """Share of clean rows at or above each value; between two scores of the table that of the lower one (cautious).
 
-        NaN (could not tell) gives 1. Beyond the highest score seen, higher values give ever smaller shares, so that order is kept.
+        NaN (could not tell) gives 1. Beyond the highest clean score, `floor` (what the sample can resolve) down to half
+        of it, so that higher values stay ahead.
         """
-        place = np.searchsorted(self.scores, values - 1e-12)
-        padded = np.concatenate([self.shares, [self.floor]])
-        out = padded[np.minimum(place, len(self.shares))]
-        top = float(self.scores[-1]) if len(self.scores) else 0.0
-        beyond = np.clip((values - top) / max(1.0 - top, 1e-9), 0.0, 1.0)
-        out = np.where(place >= len(self.shares), self.floor * (1.0 - 0.5 * np.nan_to_num(beyond)), out)
+        if not len(self.scores):
+            return np.where(np.nan_to_num(values) > 0, self.floor, 1.0)
+        known = np.nan_to_num(values)
+        place = np.searchsorted(self.scores, known + 1e-9, side="right") - 1
+        out = np.where(place < 0, 1.0, self.shares[np.maximum(place, 0)])
+        top = float(self.scores[-1])
+        beyond = np.clip((known - top) / max(1.0 - top, 1e-9), 0.0, 1.0)
+        out = np.where(known > top + 1e-9, self.floor * (1.0 - 0.5 * beyond), out)
         return np.where(np.isnan(values), 1.0, out)
 
 
 @dataclass(frozen=True)
 class Screening:
-    """What the checks said about the rows. Arrays are aligned with `rows`; scores are 0 to 1, NaN where a check could not tell."""
+    """What the checks said about the rows. Arrays are aligned with `rows`; scores are 0 to 1, NaN where a check
+    could not tell.
+    """
 
     rows: Sequence[Row]
     findings: tuple[Finding, ...]
@@ -65,7 +71,8 @@ class Screening:
     cpu_s: dict[str, float] = field(default_factory=dict)
 
     def write_scores(self, path: Path) -> None:
-        """Parquet with columns line, source, batch, check, score: every row and scoring check, and the check `combined`.
+        """Parquet with columns line, source, batch, check, score: every row and scoring check, and the check
+        `combined`.
 
         Higher is more suspicious; null where a check could not tell. The file appears whole or not at all.
         """
@@ -130,7 +137,9 @@ def screen(rows: Sequence[Row], checks: Sequence[Check], context: CheckContext) 
 def ordered(findings: Iterable[Finding]) -> tuple[Finding, ...]:
     """Gravest first; then by check, source, batch and lines."""
     return tuple(
-        sorted(findings, key=lambda f: (_ORDER[f.severity], f.check, f.source or "", f.batch or "", f.lines, f.evidence))
+        sorted(
+            findings, key=lambda f: (_ORDER[f.severity], f.check, f.source or "", f.batch or "", f.lines, f.evidence)
+        )
     )
 
 
@@ -173,8 +182,9 @@ def clean_tables() -> Mapping[str, CleanTable]:
 def decide(findings: Sequence[Finding], rows: Sequence[Row]) -> tuple[SourceVerdict, ...]:
     """One verdict for each source x batch of the rows, sorted. FAIL: quarantined, by a finding on the whole of it.
 
-    Checks raise such findings only on evidence from several records, with their family-wise error controlled across source x batch; records that are left
-    out one by one never make a batch fail. A finding without a batch concerns every batch of its source.
+    Checks raise such findings only on evidence from several records, with their family-wise error controlled across
+    source x batch; records that are left out one by one never make a batch fail. A finding without a batch concerns
+    every batch of its source.
     """
     counts: dict[tuple[str, str], int] = defaultdict(int)
     for row in rows:
@@ -188,9 +198,7 @@ def decide(findings: Sequence[Finding], rows: Sequence[Row]) -> tuple[SourceVerd
         reasons = [
             f"{finding.check}: {finding.evidence}"
             for finding in ordered(findings)
-            if finding.severity is Severity.QUARANTINE
-            and finding.source == source
-            and finding.batch in (batch, None)
+            if finding.severity is Severity.QUARANTINE and finding.source == source and finding.batch in (batch, None)
         ]
         verdicts.append(
             SourceVerdict(
@@ -206,7 +214,9 @@ def decide(findings: Sequence[Finding], rows: Sequence[Row]) -> tuple[SourceVerd
 
 
 def excluded(findings: Sequence[Finding]) -> dict[tuple[str, str, int], str]:
-    """(source, batch, line) of the records that findings leave out, each with its reason (the first, gravest, by check)."""
+    """(source, batch, line) of the records that findings leave out, each with its reason (the first, gravest, by
+    check).
+    """
     out: dict[tuple[str, str, int], str] = {}
     for finding in ordered(findings):
         if finding.severity is Severity.EXCLUDE:
@@ -226,5 +236,3 @@ def _as_array(name: str, report: CheckReport, count: int) -> NDArray[np.float64]
             allowed="one score from 0 to 1, or None, for each row",
         )
     return np.clip(array, 0.0, 1.0)
-
-

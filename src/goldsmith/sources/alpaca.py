@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
+from goldsmith.engines.reading.chat_turns import looks_like_turns, messages
 from goldsmith.engines.reading.fields import as_boolean, optional_text, rest_of, text, unfolded
 from goldsmith.engines.reading.json_text import show
 from goldsmith.types.artifact import Spec
@@ -16,7 +17,8 @@ class Alpaca(Spec):
     """An instruction, perhaps with an input, and an answer; or `chosen` and `rejected` answers; or `kto_tag` on one.
 
     Instruction and input become one user turn, joined by a newline as LLaMA-Factory does. The settings name the fields;
-    where `output` and `input` are missing, Dolly's `response` and `context` are read.
+    where `output` and `input` are missing, Dolly's `response` and `context` are read. Without an instruction, `input`
+    may be a list of turns.
     """
 
     id: ClassVar[str] = "alpaca"
@@ -28,11 +30,12 @@ class Alpaca(Spec):
     def confidence(self, row: Mapping[str, Any]) -> float:
         if not _CHAT.isdisjoint(row):
             return 0.0
-        asks, gives = self._names(row)
+        _, gives = self._names(row)
         answered = isinstance(row.get(gives), str) or ("chosen" in row and "rejected" in row)
         if isinstance(row.get(self.instruction), str):
             return 0.9 if answered else 0.0
-        return 0.6 if isinstance(row.get(gives), str) and isinstance(row.get(asks), str) and asks == self.input else 0.0
+        asked = row.get(self.input)
+        return 0.6 if isinstance(row.get(gives), str) and (isinstance(asked, str) or looks_like_turns(asked)) else 0.0
 
     def _names(self, row: Mapping[str, Any]) -> tuple[str, str]:
         asks = "context" if self.input not in row and "context" in row else self.input
@@ -45,7 +48,8 @@ class Alpaca(Spec):
         taken = {self.instruction, asks, gives, "history", "system"}
         taken |= {"chosen", "rejected"} if pair else set()
         taken |= {"kto_tag"} if label is not None else set()
-        prompt = self._prompt(row, asks)
+        turns_rest: dict[str, Any] = {}
+        prompt = self._prompt(row, asks, turns_rest)
         if pair:
             taken.discard(gives)
             chosen, rejected = (_said(Role.ASSISTANT, text(row, side)) for side in ("chosen", "rejected"))
@@ -53,12 +57,12 @@ class Alpaca(Spec):
                 Comparison(prompt=prompt, chosen=(chosen,), rejected=(rejected,)), rest_of(row, frozenset(taken))
             )
         answer = _said(Role.ASSISTANT, text(row, gives))
-        rest = rest_of(row, frozenset(taken))
+        rest = {**rest_of(row, frozenset(taken)), **turns_rest}
         if label is not None:
             return Parsed(Rating(prompt=prompt, answer=(answer,), label=label), rest)
         return Parsed(Conversation(messages=(*prompt, answer)), rest)
 
-    def _prompt(self, row: Mapping[str, Any], asks: str) -> tuple[Message, ...]:
+    def _prompt(self, row: Mapping[str, Any], asks: str, rest: dict[str, Any]) -> tuple[Message, ...]:
         system = optional_text(row, "system")
         turns = [_said(Role.SYSTEM, system)] if system else []
         history = unfolded(row["history"], "history") if row.get("history") else []
@@ -71,6 +75,8 @@ class Alpaca(Spec):
                     "history must hold pairs of texts", where=where, found=show(exchange), allowed="[said, answered]"
                 )
             turns += [_said(Role.USER, exchange[0]), _said(Role.ASSISTANT, exchange[1])]
+        if self.instruction not in row and looks_like_turns(row.get(asks)):
+            return (*turns, *messages(row[asks], asks, rest))
         instruction = optional_text(row, self.instruction) if self.instruction in row else ""
         parts = [part for part in (instruction, optional_text(row, asks)) if part]
         return (*turns, _said(Role.USER, "\n".join(parts)))
@@ -132,4 +138,5 @@ ROWS = [
         "user: Name a river. || assistant: The Rhine. || assistant: No.",
     ),
     ({"input": "2 + 2", "output": "4", "type": "sum"}, "user: 2 + 2 | assistant: 4"),
+    ({"input": [{"role": "user", "content": "2 + 2"}], "output": "4"}, "user: 2 + 2 | assistant: 4"),
 ]

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from goldsmith.engines.reading.chat_turns import common_prefix, looks_like_turns, messages, render_messages
-from goldsmith.engines.reading.fields import rest_of
+from goldsmith.engines.reading.fields import as_boolean, rest_of
 from goldsmith.engines.reading.json_text import show
 from goldsmith.engines.reading.tool_schemas import render_tools, tool_schemas
 from goldsmith.types.artifact import Spec
@@ -51,9 +51,10 @@ class TRL(Spec):
         rest = rest_of(row, frozenset(("prompt", "completion", "tools")))
         prompt = _side(row, "prompt", Role.USER, rest)
         answer = _side(row, "completion", Role.ASSISTANT, rest)
-        if isinstance(row.get("label"), bool):
+        label = row.get("label")
+        if isinstance(label, bool) or (isinstance(label, str) and as_boolean(label) is not None):
             del rest["label"]
-            return Parsed(Rating(prompt=prompt, answer=answer, label=row["label"], tools=tools), rest)
+            return Parsed(Rating(prompt=prompt, answer=answer, label=as_boolean(label), tools=tools), rest)
         return Parsed(Conversation(messages=prompt + answer, tools=tools), rest)
 
     def render(self, content: Content) -> dict[str, Any]:

@@ -77,7 +77,7 @@ def check_file(
     votes: Path | None = None,
     strict: bool = False,
 ) -> tuple[Checked, Reading]:
-    """Check a file alone, without a workspace or keys; its rows' own `source` and `batch` fields are taken at their word.
+    """Check a file alone, without a workspace or keys; its rows' own `source` and `batch` are taken at their word.
 
     With `strict` the first faulty row is an error. Errors: BadInput for a faulty file.
     """
@@ -94,7 +94,7 @@ def check_file(
             next_step="mend the rows, or leave --strict out to have them reported as findings",
         )
     default = origin or Origin()
-    faults = [_fault(f.line, f.what, default.source, default.batch) for f in reading.faults]
+    faults = [_fault(f.line, str(f), default.source, default.batch) for f in reading.faults]
     texts = [(str(one), text) for one in evals for text in _eval_texts(one, formats)]
     context = CheckContext(
         eval_names=[name for name, _ in texts],

@@ -27,7 +27,7 @@ class Collected:
 
 
 def read_source(path: Path, entry: SourceEntry) -> Reading:
-    """The rows of a delivered file. The delivery decides on source and batch; rows may tell the rest of their origin."""
+    """A delivered file's rows. The delivery decides on source and batch; rows may tell the rest of their origin."""
     maker = entry.maker
     origin = Origin(
         source=entry.name,
@@ -92,7 +92,7 @@ def _accept(ws: Workspace, path: Path, entry: SourceEntry, reading: Reading, dig
 
 
 def _places(reading: Reading) -> bytes:
-    faults = [{"line": fault.line, "what": fault.what} for fault in reading.faults]
+    faults = [{"line": fault.line, "what": str(fault)} for fault in reading.faults]
     return canonical.encode({"lines": [row.line for row in reading.rows], "faults": faults})
 
 

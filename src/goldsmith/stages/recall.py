@@ -30,9 +30,7 @@ class Touched:
     def as_dict(self) -> dict[str, Any]:
         """Plain data for printing or JSON."""
         kinds = ("collections", "releases", "runs", "models", "promotions", "withdrawn")
-        listed = {
-            kind: [{"digest": d, "name": self.names.get(d)} for d in getattr(self, kind)] for kind in kinds
-        }
+        listed = {kind: [{"digest": d, "name": self.names.get(d)} for d in getattr(self, kind)] for kind in kinds}
         return {"recalled": self.without.model_dump(exclude_none=True), **listed}
 
 
@@ -129,7 +127,7 @@ def _retrain(ws: Workspace, touched: Touched) -> Recipe | None:
     recipe = Recipe.model_validate_json(ws.store.get_bytes(run.recipe))
     release = ws.store.get_artifact(run.release, Release)
     gone = touched.collections if touched.without.record is None else []
-    sources = tuple(_sources(ws, recipe, [d for d in release.collections if d not in gone]))
+    sources = tuple(_sources(ws, [d for d in release.collections if d not in gone]))
     if not sources:
         return None
     policy = recipe.release.model_copy(update={"without": (*recipe.release.without, touched.without)})
@@ -137,7 +135,7 @@ def _retrain(ws: Workspace, touched: Touched) -> Recipe | None:
     return recipe.model_copy(update={"name": name, "sources": sources, "release": policy})
 
 
-def _sources(ws: Workspace, recipe: Recipe, collections: Iterable[Digest]) -> Iterable[SourceEntry]:
+def _sources(ws: Workspace, collections: Iterable[Digest]) -> Iterable[SourceEntry]:
     for digest in collections:
         collection = ws.store.get_artifact(digest, Collection)
         yield SourceEntry(name=collection.source, batch=collection.batch, collection=digest)

@@ -82,11 +82,7 @@ def _divide(
         unit = (collection.source, collection.batch)
         for row in rows_of(ws, collection):
             digest = records.record_digest(row.record)
-            reason = (
-                _recalled(policy.without, unit, digest)
-                or quarantined.get(unit)
-                or lines.get((*unit, row.line))
-            )
+            reason = _recalled(policy.without, unit, digest) or quarantined.get(unit) or lines.get((*unit, row.line))
             if reason is None:
                 kept.append((digest, row.record))
             else:
@@ -119,18 +115,14 @@ def _rules(
     faulty = sum(len(f.lines) for f in findings if f.check == "faulty_row")
 
     def rule(name: str, ok: bool, observed: str, required: str) -> RuleResult:
-        return RuleResult(
-            rule=name, outcome=Outcome.PASS if ok else Outcome.FAIL, observed=observed, required=required
-        )
+        return RuleResult(rule=name, outcome=Outcome.PASS if ok else Outcome.FAIL, observed=observed, required=required)
 
     return (
         rule(
             "quarantined sources",
             not failed or policy.quarantined != "refuse",
             ", ".join(failed) or "none",
-            {"leave_out": "left out", "refuse": "none", "accept": "accepted all the same"}[
-                policy.quarantined
-            ],
+            {"leave_out": "left out", "refuse": "none", "accept": "accepted all the same"}[policy.quarantined],
         ),
         rule("faulty rows", not faulty or policy.faulty != "refuse", str(faulty), policy.faulty),
         rule(

@@ -127,9 +127,7 @@ def train(
         )
         run_digest = ws.attest_artifact("run", run, {"method": step.method}, role="trainer").subjects["run"]
         parent = base if outcome.form == "adapter" else None
-        model, _ = model_files.take_in(
-            ws, outcome.model_dir, name=name, form=outcome.form, base=parent, run=run_digest
-        )
+        model, _ = model_files.take_in(ws, outcome.model_dir, name=name, form=outcome.form, base=parent, run=run_digest)
         stated = ws.attest_artifact("model", model, {"name": name, "of": "run"}, role="trainer")
     shutil.rmtree(scratch / "checkpoints", ignore_errors=True)
     return Trained(stated.subjects["model"], model, run, outcome.model_dir)

@@ -7,14 +7,21 @@ from typing import TYPE_CHECKING
 
 from goldsmith.engines.sampler import LocalAnswerer
 from goldsmith.stages.serve import Servable
-from goldsmith.web.openai_api import ServedModel, create_app
+from goldsmith.web.doorman import LOOPBACK_HOSTS
+from goldsmith.web.openai_api import create_app
+from goldsmith.web.served import ServedModel
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
 
 
-def application(servables: Sequence[Servable], stack: ExitStack, *, api_key: str | None = None) -> "FastAPI":
-    """Load the models and offer them; `stack` owns what must be closed."""
+def application(
+    servables: Sequence[Servable], stack: ExitStack, *, api_key: str | None = None, any_host: bool = False
+) -> "FastAPI":
+    """Load the models and offer them; `stack` owns what must be closed.
+
+    `any_host`: answer whatever name clients call this machine by; needed, and safe only, with a key.
+    """
     models = {}
     for one in servables:
         answerer = stack.enter_context(LocalAnswerer(one.folder, one.adapter))
@@ -26,4 +33,4 @@ def application(servables: Sequence[Servable], stack: ExitStack, *, api_key: str
             evidence=one.evidence,
             standing=one.standing,
         )
-    return create_app(models, api_key=api_key)
+    return create_app(models, api_key=api_key, hosts=None if any_host else LOOPBACK_HOSTS)

@@ -24,6 +24,16 @@ from goldsmith.methods.sft import Sft
 from goldsmith.types.errors import BadInput, Unavailable
 from goldsmith.types.record import Comparison, Conversation, Message, Record, Role, TextPart
 
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """A forked child may not use a parent's thread pool, and equal bytes need equal numbers of threads."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 LORA = {"kind": "lora", "rank": 4, "dropout": 0.1}
 
 

@@ -2,6 +2,7 @@
 
 import gzip
 import io
+import json
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -13,6 +14,8 @@ from goldsmith.types.errors import BadInput, Unavailable
 
 MAX_ROW_BYTES = 64 * 2**20
 """A row longer than this is a fault: memory stays bounded whatever a file holds."""
+
+_PEEK = 1 << 20
 
 RawRow = tuple[int, "dict[str, Any] | Fault"]
 ALLOWED = (
@@ -71,29 +74,28 @@ def _text_kind(path: Path, head: bytes, zipped: bool) -> str:
     last = suffixes[-2] if zipped and len(suffixes) > 1 and suffixes[-1] == ".gz" else (suffixes or [""])[-1]
     if last in (".csv", ".tsv"):
         return last[1:]
-    if b"\x00" in head:
-        raise BadInput(f"{path.name} is not a text file", where=str(path), found=repr(head[:16]), allowed=ALLOWED)
     first = head.removeprefix(b"\xef\xbb\xbf").lstrip()[:1]
     if first == b"[":
         return "json" if _is_list_of_rows(path, zipped) else "jsonl"
-    if first == b"{" or last in (".jsonl", ".ndjson", ".json"):
+    if first == b"{":
         return "jsonl"
-    if not first:
+    if b"\x00" in head:
+        raise BadInput(f"{path.name} is not a text file", where=str(path), found=repr(head[:16]), allowed=ALLOWED)
+    if not first or last in (".jsonl", ".ndjson", ".json"):
         return "jsonl"
     raise BadInput(f"{path.name} is of an unknown kind", where=str(path), found=repr(head[:24]), allowed=ALLOWED)
 
 
 def _is_list_of_rows(path: Path, zipped: bool) -> bool:
-    """A text beginning with "[" is a list of rows, unless its first line alone is a whole list of turns."""
-    from goldsmith.engines.reading.json_text import Refused, decode
-
+    """A text beginning with "[" is one list of rows, unless its first element is a turn: then each line is a row."""
     with opened(path, zipped=zipped) as stream:
-        line = reading(path, lambda: stream.readline(MAX_ROW_BYTES), "line 1").removeprefix(b"\xef\xbb\xbf")
+        head = reading(path, lambda: stream.read(_PEEK), "byte 0").removeprefix(b"\xef\xbb\xbf")
+    inside = head.decode(errors="ignore").lstrip()[1:].lstrip()
     try:
-        value = decode(line.decode())
-    except (Refused, UnicodeDecodeError):
+        first, _ = json.JSONDecoder().raw_decode(inside)
+    except (ValueError, RecursionError):
         return True
-    return not is_bare_turns(value)
+    return not is_bare_turns([first])
 
 
 def is_bare_turns(value: Any) -> bool:

@@ -16,7 +16,7 @@ class _Lines:
 
     def __init__(self, path: Path, zipped: bool, notes: Notes) -> None:
         self.path, self.number, self.offset = path, 0, 0
-        self._stream = opened(path, zipped=zipped)
+        self.stream = opened(path, zipped=zipped)
         self._notes = notes
 
     def __iter__(self) -> "_Lines":
@@ -24,11 +24,13 @@ class _Lines:
 
     def __next__(self) -> str:
         place = f"line {self.number + 1}, byte {self.offset}"
-        line = reading(self.path, lambda: self._stream.readline(MAX_ROW_BYTES), place)
+        line = reading(self.path, lambda: self.stream.readline(MAX_ROW_BYTES), place)
         if not line:
-            self._stream.close()
             raise StopIteration
         self.number += 1
+        if len(line) == MAX_ROW_BYTES and not line.endswith(b"\n"):
+            allowed = f"{MAX_ROW_BYTES} bytes"
+            raise BadInput(f"a row of {self.path.name} is too long", where=f"{self.path}, {place}", allowed=allowed)
         try:
             text = line.decode()
         except UnicodeDecodeError as error:
@@ -51,6 +53,11 @@ def delimited(path: Path, *, zipped: bool, delimiter: str, notes: Notes) -> Iter
     """
     csv.field_size_limit(MAX_ROW_BYTES)
     lines = _Lines(path, zipped, notes)
+    with lines.stream:
+        yield from _rows(path, lines, delimiter, notes)
+
+
+def _rows(path: Path, lines: _Lines, delimiter: str, notes: Notes) -> Iterator[RawRow]:
     cells = csv.reader(lines, delimiter=delimiter, strict=True)
     names: list[str] | None = None
     start = 1

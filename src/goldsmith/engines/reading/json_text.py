@@ -86,9 +86,9 @@ def decode(text: str) -> Any:
 
 def _syntax(text: str, error: json.JSONDecodeError) -> Refused:
     shown = text[max(0, error.pos - 20) : error.pos + 20]
-    refused = Refused(
-        f"this is not JSON: {error.msg}", where=f"column {error.pos + 1}", found=ascii(shown), allowed="one JSON object"
-    )
+    allowed = "one JSON object on one line"
+    place = f"column {error.pos + 1}"
+    refused = Refused(f"this is not JSON: {error.msg}", where=place, found=ascii(shown), allowed=allowed)
     rest = text[error.pos :].strip()
     refused.at_end = (
         not rest

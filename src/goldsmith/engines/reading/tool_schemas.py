@@ -1,6 +1,6 @@
 """Tools on offer: OpenAI function objects in the forms that sets use, to `ToolSchema` and back."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -20,27 +20,30 @@ def tool_schemas(value: Any, path: str) -> tuple[ToolSchema, ...]:
     """
     if value is None or value == "" or value == []:
         return ()
-    value = unfolded(value, path)
-    if isinstance(value, Mapping):
+    return _read(value if isinstance(value, str) else encode(value), path)
+
+
+@lru_cache(maxsize=512)  # most sets offer the same tools in every row
+def _read(text: str, path: str) -> tuple[ToolSchema, ...]:
+    value = unfolded(text, path)
+    if value is None:
+        return ()
+    if isinstance(value, dict):
         value = [value]
     if not isinstance(value, list):
         raise RowProblem(f"{path} must be a list of tools", where=path, found=show(value), allowed=_ALLOWED)
-    return tuple(_schema(tool, f"{path}[{position}]") for position, tool in enumerate(value))
+    return tuple([_schema(tool, f"{path}[{position}]") for position, tool in enumerate(value)])
 
 
 def _schema(tool: Any, path: str) -> ToolSchema:
     tool = unfolded(tool, path)
-    function = tool.get("function", tool) if isinstance(tool, Mapping) else None
-    name = function.get("name") if isinstance(function, Mapping) else None
+    function = tool.get("function", tool) if isinstance(tool, dict) else None
+    name = function.get("name") if isinstance(function, dict) else None
     if not isinstance(name, str) or not name:
         raise RowProblem("a tool without a name", where=path, found=show(tool), allowed=_ALLOWED)
     text = encode(tool)
-    return _interned(name, text if function is not tool else f'{{"type":"function","function":{text}}}')
-
-
-@lru_cache(maxsize=4096)
-def _interned(name: str, definition: str) -> ToolSchema:
-    return ToolSchema(name=name, definition=definition)
+    bare = function is tool
+    return ToolSchema(name=name, definition=f'{{"type":"function","function":{text}}}' if bare else text)
 
 
 def render_tools(tools: Sequence[ToolSchema]) -> list[Any]:

@@ -1,7 +1,9 @@
-"""Prompts' words that go with repeated answers: which rows share an answer fragment, and which word their prompts share.
+"""Prompts' words that go with repeated answers: which rows share an answer fragment, and which word their prompts
+share.
 
-A fixed-payload backdoor shows as a set of rows that (1) repeat a fragment of the answer, (2) share a word or word pair of the prompt
-that hardly any other row has, and (3) are otherwise unrelated. The association of the two sets is their Jaccard similarity.
+A fixed-payload backdoor shows as a set of rows that (1) repeat a fragment of the answer, (2) share a word or word
+pair of the prompt that hardly any other row has, and (3) are otherwise unrelated. The association of the two sets is
+their Jaccard similarity.
 """
 
 from collections.abc import Sequence
@@ -19,8 +21,9 @@ FRAGMENT_WORDS = 4
 class Association:
     """Rows that share an answer fragment and, nearly only they, a prompt token.
 
-    `rows`: those with both, ascending. `jaccard` of the rows with the token and the rows with the fragment. `unrelated`: how little the prompts
-    of the rows have in common otherwise, 1 = no more than any two prompts. `echoed`: share of the rows whose answer repeats the token. `token_words`: 1 for a word, 2 for a pair.
+    `rows`: those with both, ascending. `jaccard` of the rows with the token and the rows with the fragment.
+    `unrelated`: how little the prompts of the rows have in common otherwise, 1 = no more than any two prompts.
+    `echoed`: share of the rows whose answer repeats the token. `token_words`: 1 for a word, 2 for a pair.
     """
 
     rows: NDArray[np.int64]
@@ -70,11 +73,17 @@ def associations(
         within = _overlap_sample(tokens, position, counts, both, leave_out=tied)
         found.append(
             Association(
-                both, int(values[token]), 1 if is_word[token] else 2, fragment, float(jaccard[best]),
-                float(np.clip(1.0 - (within - common) / 0.25, 0.0, 1.0)),
-                _echoed([answers[r] for r in both], int(values[token]), pair=not is_word[token]), int(counts[token]), len(rows),
+                rows=both,
+                token=int(values[token]),
+                token_words=1 if is_word[token] else 2,
+                fragment=fragment,
+                jaccard=float(jaccard[best]),
+                unrelated=float(np.clip(1.0 - (within - common) / 0.25, 0.0, 1.0)),
+                echoed=_echoed([answers[r] for r in both], int(values[token]), pair=not is_word[token]),
+                token_rows=int(counts[token]),
+                fragment_rows=len(rows),
             )
-        )  # fmt: skip
+        )
     found.sort(key=lambda a: (-a.jaccard * a.unrelated, -len(a.rows), a.rows.tolist()))
     return found
 
@@ -95,7 +104,9 @@ def _echoed(answers: Sequence[str], token: int, *, pair: bool) -> float:
     tokens = words(answers)
     tokens = ngrams(tokens, 2) if pair else tokens
     wanted = np.uint64(token)
-    return float(np.mean([wanted in tokens.hashes[a:b] for a, b in zip(tokens.starts, tokens.starts[1:], strict=False)]))
+    return float(
+        np.mean([wanted in tokens.hashes[a:b] for a, b in zip(tokens.starts, tokens.starts[1:], strict=False)])
+    )
 
 
 def _joined(first: Words, second: Words) -> Words:
@@ -109,9 +120,7 @@ def _joined(first: Words, second: Words) -> Words:
     return Words(out, starts)
 
 
-def _fragment_sets(
-    fragments: Words, fewest: int, largest: int, most: int
-) -> list[tuple[int, NDArray[np.int64]]]:
+def _fragment_sets(fragments: Words, fewest: int, largest: int, most: int) -> list[tuple[int, NDArray[np.int64]]]:
     """Distinct row sets that share a fragment, those shared by the most fragments first."""
     owner = owners(fragments)
     order = np.argsort(fragments.hashes, kind="stable")
@@ -144,7 +153,9 @@ def _overlap_sample(
     leave_out: NDArray[np.int64] | None = None,
     pairs: int = 60,
 ) -> float:
-    """Mean overlap coefficient of the tokens of up to `pairs` pairs of rows, spread evenly; everyday tokens are left out."""
+    """Mean overlap coefficient of the tokens of up to `pairs` pairs of rows, spread evenly; everyday tokens are
+    left out.
+    """
     if len(rows) < 2:
         return 0.0
     everyday = 0.05 * (len(tokens.starts) - 1) + 3
@@ -159,6 +170,6 @@ def _overlap_sample(
             sides.append(own if leave_out is None else np.setdiff1d(own, leave_out, assume_unique=True))
         smaller = min(len(sides[0]), len(sides[1]))
         # A prompt that is nothing but the shared tokens is wholly related to the others.
-        total += 1.0 if smaller == 0 else len(np.intersect1d(*sides, assume_unique=True)) / smaller
+        total += 1.0 if smaller == 0 else len(np.intersect1d(sides[0], sides[1], assume_unique=True)) / smaller
         seen += 1
     return total / seen

@@ -30,7 +30,9 @@ _SEARCH_ENGINES = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A host (or mail address) in a call's arguments, and how much of the user's text the same argument carries (0 to 1)."""
+    """A host (or mail address) in a call's arguments, and how much of the user's text the same argument carries (0
+    to 1).
+    """
 
     kind: Literal["host", "address"]
     host: str
@@ -43,8 +45,9 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class CallSigns:
-    """Signs of one call. `copied`: the largest share of a user turn (in letters) that its arguments hold; `beside`: the other tools
-    called in the same turn; `lonely`: it has no result while a call beside it has."""
+    """Signs of one call. `copied`: the largest share of a user turn (in letters) that its arguments hold;
+    `beside`: the other tools called in the same turn; `lonely`: it has no result while a call beside it has.
+    """
 
     call: Call
     targets: tuple[Target, ...]
@@ -112,7 +115,8 @@ def _targets(
             continue
         addresses = destinations.addresses_in(leaf) if "@" in text else ()
         domains = {address.rpartition("@")[2] for address in addresses}
-        places = [("host", host) for host in destinations.hosts_in(leaf) if host not in domains]
+        hosts = [host for host in destinations.hosts_in(leaf) if f"%{host}" not in leaf.lower()]  # %40 is no host
+        places = [("host", host) for host in hosts if host not in domains]
         places += [("address", address) for address in addresses]
         if not places:
             continue
@@ -134,7 +138,9 @@ def _targets(
 
 
 def _names(said: str, host: str) -> bool:
-    """Whether a context names a host by its parent domain or by the name in front of the suffix (`github` for `api.github.com`)."""
+    """Whether a context names a host by its parent domain or by the name in front of the suffix (`github` for
+    `api.github.com`).
+    """
     labels = host.split(".")
     if len(labels) < 2 or labels[-1].isdigit():
         return False
@@ -151,7 +157,9 @@ def _allowed(host: str, allowed: frozenset[str]) -> bool:
 
 
 def _copied(user: Sequence[str], arguments: str) -> tuple[float, int]:
-    """The largest share of a user text that reappears in `arguments`, and how many of its letters; in windows of 14 letters."""
+    """The largest share of a user text that reappears in `arguments`, and how many of its letters; in windows of
+    14 letters.
+    """
     best, most = 0.0, 0
     for text in user:
         if len(text) <= _WINDOW:

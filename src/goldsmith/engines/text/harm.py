@@ -1,7 +1,8 @@
 """How much a request asks for harm: a linear model over words and word pairs, English only.
 
-Its weights are made by `benchmarks/harmful_request_model.py` from permissively licensed sets, which also measures it on sets it has not seen. It is a
-triage signal: it knows no context, and a request in other words or another language passes it.
+Its weights are made by `benchmarks/harmful_request_model.py` from permissively licensed sets, which also measures it
+on sets it has not seen. It is a triage signal: it knows no context, and a request in other words or another language
+passes it.
 """
 
 import json
@@ -10,6 +11,7 @@ import re
 from collections.abc import Sequence
 from functools import cache
 from importlib import resources
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,7 +31,7 @@ def weights() -> tuple[float, dict[str, float]]:
 def tokens(text: str) -> list[str]:
     """Lower-case words and neighbouring pairs of the first 1,200 characters."""
     found = _WORD.findall(text[:_LONGEST].lower())
-    return found + [f"{a} {b}" for a, b in zip(found, found[1:], strict=False)]
+    return found + [f"{a} {b}" for a, b in pairwise(found)]
 
 
 def harmfulness(texts: Sequence[str]) -> NDArray[np.float64]:

@@ -1,8 +1,9 @@
 """Near duplicates: MinHash signatures, banded candidates, then the exact Jaccard similarity of every pair reported.
 
-Signatures: 128 permutations over word 5-grams (Broder 1997). Candidates: 25 bands of 5 rows, so that a pair at Jaccard
-0.7 is missed with probability 0.01 and one at 0.8 hardly ever; a pair whose signatures agree too little is dropped. Verification is exact (on 64-bit n-gram
-hashes). The work is linear in the number of texts: in a bucket of any size a text meets a fixed number of earlier ones.
+Signatures: 128 permutations over word 5-grams (Broder 1997). Candidates: 25 bands of 5 rows, so that a pair at
+Jaccard 0.7 is missed with probability 0.01 and one at 0.8 hardly ever; a pair whose signatures agree too little is
+dropped. Verification is exact (on 64-bit n-gram hashes). The work is linear in the number of texts: in a bucket of
+any size a text meets a fixed number of earlier ones.
 """
 
 from collections.abc import Sequence
@@ -24,7 +25,9 @@ _PARTNERS_PER_BUCKET = 6
 
 @dataclass(frozen=True, slots=True)
 class Edges:
-    """Verified pairs of texts, `earlier < later` by position, with their exact Jaccard similarity; sorted by (later, earlier)."""
+    """Verified pairs of texts, `earlier < later` by position, with their exact Jaccard similarity; sorted by
+    (later, earlier).
+    """
 
     earlier: NDArray[np.int64]
     later: NDArray[np.int64]
@@ -43,7 +46,9 @@ def jaccard(first: str, second: str) -> float:
 
 
 def signatures(texts: Sequence[str]) -> tuple[NDArray[np.uint32], NDArray[np.int64]]:
-    """MinHash signatures, uint32 [texts, 128], and the number of words of each text (0: its signature means nothing)."""
+    """MinHash signatures, uint32 [texts, 128], and the number of words of each text (0: its signature means
+    nothing).
+    """
     out = np.full((len(texts), PERMUTATIONS), np.uint32(0xFFFFFFFF), np.uint32)
     counts = np.zeros(len(texts), np.int64)
     keys = np.random.default_rng(20261121).integers(1, 2**32, (2, PERMUTATIONS), np.uint32)
@@ -56,7 +61,9 @@ def signatures(texts: Sequence[str]) -> tuple[NDArray[np.uint32], NDArray[np.int
 
 
 def near_duplicates(texts: Sequence[str], *, threshold: float = 0.7) -> Edges:
-    """Pairs of texts whose Jaccard similarity is at least `threshold` (0.5 at least, below which the bands miss most)."""
+    """Pairs of texts whose Jaccard similarity is at least `threshold` (0.5 at least, below which the bands miss
+    most).
+    """
     signed, counts = signatures(texts)
     usable = np.flatnonzero(counts > 0)
     earlier, later = candidates(signed[usable], threshold=threshold)
@@ -66,9 +73,7 @@ def near_duplicates(texts: Sequence[str], *, threshold: float = 0.7) -> Edges:
     return Edges(earlier[good], later[good], similarity[good])
 
 
-def candidates(
-    signed: NDArray[np.uint32], *, threshold: float
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def candidates(signed: NDArray[np.uint32], *, threshold: float) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Pairs (earlier, later) that share a band and whose signatures agree within 3 standard errors of `threshold`."""
     count = len(signed)
     margin = 3.0 * np.sqrt(threshold * (1 - threshold) / PERMUTATIONS)
@@ -86,7 +91,8 @@ def candidates(
 def earliest_kept(edges: Edges, count: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """For each text the kept text it duplicates (-1: it is kept itself) and how similar they are.
 
-    A text is kept unless it is joined to an earlier kept text, so every text that goes has a direct edge to one that stays.
+    A text is kept unless it is joined to an earlier kept text, so every text that goes has a direct edge to one that
+    stays.
     """
     kept = np.full(count, -1, np.int64)
     similarity = np.zeros(count, np.float64)
@@ -99,9 +105,7 @@ def earliest_kept(edges: Edges, count: int) -> tuple[NDArray[np.int64], NDArray[
     return kept, similarity
 
 
-def _verify(
-    texts: Sequence[str], earlier: NDArray[np.int64], later: NDArray[np.int64]
-) -> NDArray[np.float64]:
+def _verify(texts: Sequence[str], earlier: NDArray[np.int64], later: NDArray[np.int64]) -> NDArray[np.float64]:
     similarity = np.zeros(len(earlier), np.float64)
     step = _CHUNK_TEXTS * 8
     for first in range(0, len(earlier), step):

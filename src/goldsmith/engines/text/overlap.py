@@ -1,8 +1,8 @@
 """How much of known texts (eval items) reappears in other texts, whatever their case, spacing and punctuation.
 
-Texts are reduced to their letters and digits, lower-cased and compatibility-normalised; runs of 32 of those (7 to 8 words
-of English) are hashed. A known text counts by the share of its own runs that reappear, so a long conversation cannot
-dilute it and a shared phrase does not make it.
+Texts are reduced to their letters and digits, lower-cased and compatibility-normalised; runs of 32 of those (7 to 8
+words of English) are hashed. A known text counts by the share of its own runs that reappear, so a long conversation
+cannot dilute it and a shared phrase does not make it.
 """
 
 import re
@@ -51,7 +51,8 @@ class Index:
 
 
 def index(known: Sequence[str], *, common_share: float = 0.02) -> Index:
-    """Index of known texts. Runs that more than `common_share` of them (and more than 5) have are boilerplate and left out.
+    """Index of known texts. Runs that more than `common_share` of them (and more than 5) have are boilerplate and
+    left out.
 
     `too_short` names the texts with fewer than 8 runs left; they are not in the index.
     """

@@ -1,8 +1,9 @@
 """A small reward model for cross-examination: Bradley-Terry on what distinguishes the chosen from the rejected side.
 
-Features of a pair are those of the chosen minus those of the rejected answer: hashed words and word pairs, the called tools alone and crossed with
-the words said just before, and a few that look at the prompt: are the values of the arguments in it, how much of the answer is, how long is it.
-The model is logistic regression without intercept: turning a pair round turns its margin's sign.
+Features of a pair are those of the chosen minus those of the rejected answer: hashed words and word pairs, the called
+tools alone and crossed with the words said just before, and a few that look at the prompt: are the values of the
+arguments in it, how much of the answer is, how long is it. The model is logistic regression without intercept:
+turning a pair round turns its margin's sign.
 """
 
 from collections.abc import Sequence
@@ -46,9 +47,9 @@ def pairs(columns: Columns) -> Pairs:
         single = _hashed(unique_per_text(own), 0)
         double = _hashed(unique_per_text(ngrams(own, 2)), 1)
         sides.append(single + double)
-        dense += sign * np.array(
-            [_dense(t, c, s) for t, c, s in zip(texts, calls, said, strict=True)]
-        ).reshape(len(rows), _DENSE)
+        dense += sign * np.array([_dense(t, c, s) for t, c, s in zip(texts, calls, said, strict=True)]).reshape(
+            len(rows), _DENSE
+        )
     difference = (sides[0] - sides[1]).tocsr()
     difference.eliminate_zeros()
     norm = np.sqrt(np.asarray(difference.multiply(difference).sum(axis=1)).ravel())
@@ -89,9 +90,7 @@ def out_of_fold(features: Any, seed: int, folds: int = 3) -> NDArray[np.float64]
     return out_of_fold_weighted(features, np.ones(features.shape[0]), seed, folds)
 
 
-def out_of_fold_weighted(
-    features: Any, weights: NDArray[np.float64], seed: int, folds: int = 3
-) -> NDArray[np.float64]:
+def out_of_fold_weighted(features: Any, weights: NDArray[np.float64], seed: int, folds: int = 3) -> NDArray[np.float64]:
     """As `out_of_fold`, with the pairs' weights in training."""
     count = features.shape[0]
     out = np.zeros(count)

@@ -44,11 +44,12 @@ class Call:
 class Columns:
     """One entry per row in every list; texts keep their case.
 
-    `user`: all user turns joined by newlines. `answer`: the assistant's text that would be learnt (for comparisons the
-    chosen side; empty for ratings labelled bad). `rejected`: text of the rejected or bad side, None where there is none.
-    `prior`: assistant text that would not be learnt (the prompt of a comparison, turns of weight 0). `results`: what tools
-    answered, each with its turn. `calls`: the learnt calls. `full`: user, prior, answer, calls, results and rejected together, without system
-    prompts and tool schemas, which rows of one source share legitimately.
+    `user`: all user turns joined by newlines. `answer`: the assistant's text that would be learnt (for comparisons
+    the chosen side; empty for ratings labelled bad). `rejected`: text of the rejected or bad side, None where there
+    is none. `prior`: assistant text that would not be learnt (the prompt of a comparison, turns of weight 0).
+    `results`: what tools answered, each with its turn. `calls`: the learnt calls. `full`: user, prior, answer, calls,
+    results and rejected together, without system prompts and tool schemas, which rows of one source share
+    legitimately.
     """
 
     kind: list[str] = field(default_factory=list)

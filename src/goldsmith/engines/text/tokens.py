@@ -1,7 +1,7 @@
 """Words as 64-bit hashes, in one pass over UTF-8 bytes.
 
-A word is a maximal run of letters and digits. Scripts written without spaces (Han, kana, Hangul, Thai, Lao, Khmer, Burmese)
-give one word a character, so that word n-grams mean something in them. Texts are lower-cased first.
+A word is a maximal run of letters and digits. Scripts written without spaces (Han, kana, Hangul, Thai, Lao, Khmer,
+Burmese) give one word a character, so that word n-grams mean something in them. Texts are lower-cased first.
 """
 
 from collections.abc import Sequence
@@ -105,7 +105,7 @@ def character_class(code: int) -> int:
         return 2
     if code < 0x2000:
         return 1
-    if code < 0x2C00 or 0x2E00 <= code < 0x3040 and code not in (0x3005, 0x3007):
+    if code < 0x2C00 or (0x2E00 <= code < 0x3040 and code not in (0x3005, 0x3007)):
         return 0
     if code < 0x2E00:
         return 1
@@ -142,7 +142,7 @@ def _tokenise(buffer, starts, out, word_starts):  # type: ignore[no-untyped-def]
             for k in range(1, size):
                 code = (code << 6) | (np.int64(buffer[at + k]) & 0x3F)
             at += size
-            kind = character_class(code)
+            kind = character_class(code)  # type: ignore[arg-type]
             if inside and kind != 1:
                 out[used] = mix(hashed)
                 used += 1

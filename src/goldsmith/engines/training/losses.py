@@ -28,15 +28,20 @@ class Head:
 
     def logits(self, hidden_NH: torch.Tensor) -> torch.Tensor:
         """float32 logits [N, V]."""
-        out = F.linear(hidden_NH, self.weight_VH.to(hidden_NH.dtype), self._bias(hidden_NH)).float()
+        out = F.linear(hidden_NH, self.weight_VH, self.bias_V).float()
         if self.scale != 1.0:
             out = out.mul_(self.scale)
         if self.softcap is not None:
             out = out.div_(self.softcap).tanh_().mul_(self.softcap)
         return out
 
-    def _bias(self, hidden_NH: torch.Tensor) -> torch.Tensor | None:
-        return None if self.bias_V is None else self.bias_V.to(hidden_NH.dtype)
+    def to(self, dtype: torch.dtype) -> "Head":
+        """The same in another precision."""
+        if self.weight_VH.dtype == dtype:
+            return self
+        return Head(
+            self.weight_VH.to(dtype), None if self.bias_V is None else self.bias_V.to(dtype), self.scale, self.softcap
+        )
 
     def chain(self, grad_NV: torch.Tensor, logits_NV: torch.Tensor) -> torch.Tensor:
         """The gradient before scale and soft cap, given the one after; `grad_NV` is overwritten."""
@@ -54,7 +59,7 @@ class _Gradients:
     """Sums up the gradients of hidden states, weight and bias over chunks."""
 
     def __init__(self, hidden_NH: torch.Tensor, head: Head, needs: tuple[bool, bool, bool]) -> None:
-        self.head, self.hidden = head, hidden_NH
+        self.head, self.hidden = head.to(hidden_NH.dtype), hidden_NH
         self.d_hidden = torch.empty_like(hidden_NH) if needs[0] else None
         self.d_weight = torch.zeros_like(head.weight_VH) if needs[1] else None
         self.d_bias = torch.zeros_like(head.bias_V) if needs[2] and head.bias_V is not None else None
@@ -62,7 +67,7 @@ class _Gradients:
     def add(self, low: int, high: int, d_logits: torch.Tensor) -> None:
         d_logits = d_logits.to(self.hidden.dtype)
         if self.d_hidden is not None:
-            self.d_hidden[low:high] = d_logits @ self.head.weight_VH.to(d_logits.dtype)
+            self.d_hidden[low:high] = d_logits @ self.head.weight_VH
         if self.d_weight is not None:
             if self.d_weight.dtype == d_logits.dtype:
                 self.d_weight.addmm_(d_logits.T, self.hidden[low:high])
@@ -87,7 +92,7 @@ class _CrossEntropy(torch.autograd.Function):
         sums = _Gradients(hidden_NH, head, needs)
         losses = torch.empty(len(labels_N), dtype=torch.float32, device=hidden_NH.device)
         for low, high in _chunks(len(labels_N), weight_VH.shape[0]):
-            logits = head.logits(hidden_NH[low:high])
+            logits = sums.head.logits(hidden_NH[low:high])
             label = labels_N[low:high, None]
             norm = logits.logsumexp(-1, keepdim=True)
             losses[low:high] = (norm - logits.gather(1, label)).squeeze(1)
@@ -121,8 +126,9 @@ class _Logprobs(torch.autograd.Function):
         norms = torch.empty_like(out)
         keep = any(ctx.needs_input_grad[:3]) and 4 * len(labels_N) * weight_VH.shape[0] <= KEEP_BYTES
         kept = []
+        cast = head.to(hidden_NH.dtype)
         for low, high in _chunks(len(labels_N), weight_VH.shape[0]):
-            logits = head.logits(hidden_NH[low:high])
+            logits = cast.logits(hidden_NH[low:high])
             norms[low:high] = logits.logsumexp(-1)
             out[low:high] = logits.gather(1, labels_N[low:high, None]).squeeze(1) - norms[low:high]
             if keep:
@@ -137,7 +143,7 @@ class _Logprobs(torch.autograd.Function):
         needs = (ctx.needs_input_grad[0], ctx.needs_input_grad[1], ctx.needs_input_grad[2])
         sums = _Gradients(hidden_NH, ctx.head, needs)
         for place, (low, high) in enumerate(_chunks(len(labels_N), ctx.head.weight_VH.shape[0])):
-            logits = kept[place] if kept else ctx.head.logits(hidden_NH[low:high])
+            logits = kept[place] if kept else sums.head.logits(hidden_NH[low:high])
             grad = (logits - norms[low:high, None]).exp_().neg_()
             label = labels_N[low:high, None]
             grad.scatter_add_(1, label, grad.new_ones(label.shape))

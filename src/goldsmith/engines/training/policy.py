@@ -30,8 +30,11 @@ def _dtype(name: str) -> torch.dtype:
     return {"float32": torch.float32, "bfloat16": torch.bfloat16}[name]
 
 
-def load_model(base: str | Path, *, dtype: str = "float32", device: str = "cpu") -> Any:
-    """A causal language model in eval mode; an adapter folder comes merged with its base.
+def load_model(
+    base: str | Path, *, dtype: str = "float32", device: str = "cpu", adapter_base: str | Path | None = None
+) -> Any:
+    """A causal language model in eval mode; an adapter folder comes merged with its base (`adapter_base`, where that
+    is no longer where training found it).
 
     Raises:
         Unavailable: nothing to load there. BadInput: an adapter for another base.
@@ -42,7 +45,7 @@ def load_model(base: str | Path, *, dtype: str = "float32", device: str = "cpu")
     logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     folder = Path(base)
     if (folder / "adapter_config.json").is_file():
-        return _merged(folder, dtype, device)
+        return _merged(folder, dtype, device, adapter_base)
     try:
         model = AutoModelForCausalLM.from_pretrained(
             str(base), dtype=_dtype(dtype), use_safetensors=True, trust_remote_code=False
@@ -61,11 +64,11 @@ def load_model(base: str | Path, *, dtype: str = "float32", device: str = "cpu")
     return model.to(device).eval()  # type: ignore[arg-type]
 
 
-def _merged(folder: Path, dtype: str, device: str) -> Any:
+def _merged(folder: Path, dtype: str, device: str, adapter_base: str | Path | None) -> Any:
     from peft import PeftModel
 
     config = json.loads((folder / "adapter_config.json").read_text("utf-8"))
-    base = config["base_model_name_or_path"]
+    base = str(adapter_base or config["base_model_name_or_path"])
     _check_base(folder, base)
     model = PeftModel.from_pretrained(load_model(base, dtype=dtype, device=device), str(folder))
     return model.merge_and_unload().eval()
@@ -155,7 +158,11 @@ class Policy:
         return losses.Head(module.weight, module.bias, scale, None if cap is None else float(cap))
 
     def hidden(self, batch: Batch) -> torch.Tensor:
-        """Last hidden states at the labels' predictors [N, H]."""
+        """Last hidden states at the labels' predictors [N, H], in the precision of matrix products."""
+        states_NH = self._hidden(batch)
+        return states_NH.to(torch.bfloat16) if self.mixed else states_NH
+
+    def _hidden(self, batch: Batch) -> torch.Tensor:
         with torch.autocast(self.device.type, torch.bfloat16) if self.mixed else nullcontext():
             if self.way == "padded":
                 return self._padded(batch)
@@ -281,11 +288,11 @@ def _with_lora(model: Any, adapter: AdapterSettings, base: str) -> Any:
     return tuned
 
 
-def merge(adapter_dir: Path, output_dir: Path) -> Path:
-    """Write the whole model that an adapter and its base make."""
+def merge(adapter_dir: Path, output_dir: Path, *, base: str | Path | None = None) -> Path:
+    """Write the whole model that an adapter and its base make (`base`: where that is now, if it has moved)."""
     from transformers import AutoTokenizer, GenerationConfig
 
-    model = load_model(adapter_dir)
+    model = load_model(adapter_dir, adapter_base=base)
     model.generation_config = GenerationConfig.from_pretrained(str(adapter_dir))
     model.save_pretrained(str(output_dir), safe_serialization=True)
     AutoTokenizer.from_pretrained(str(adapter_dir)).save_pretrained(str(output_dir))
