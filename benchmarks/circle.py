@@ -53,7 +53,10 @@ def _rows(count: int) -> list[dict[str, object]]:
         return " ".join(rng.choices(words, k=rng.randint(low, high)))
 
     return [
-        {"messages": [{"role": "user", "content": text(8, 25)}, {"role": "assistant", "content": text(20, 90)}], "source": f"s{n % 5}"}
+        {
+            "messages": [{"role": "user", "content": text(8, 25)}, {"role": "assistant", "content": text(20, 90)}],
+            "source": f"s{n % 5}",
+        }
         for n in range(count)
     ]
 

@@ -7,6 +7,7 @@ no text. Prints, for each set, the share of its rows above the 1 % line when the
 
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,8 @@ import numpy as np
 
 from goldsmith import plugins
 from goldsmith.engines import screening
+from goldsmith.types.check import CheckContext, Row
+from goldsmith.types.record import Origin
 
 OUT = Path(__file__).resolve().parents[1] / "src/goldsmith/engines/clean_quantiles.json"
 _MOST_STEPS = 200
@@ -57,6 +60,26 @@ def _loaded(made: dict[str, Any]) -> dict[str, screening.CleanTable]:
     }
 
 
+def _with_small_mixes(
+    scores: dict[str, Any], source: np.ndarray[Any, Any], rows: list[Row], checks: list[Any]
+) -> tuple[dict[str, Any], np.ndarray[Any, Any]]:
+    """The scores of the whole mix, of mixes of one kind, where sources can judge each other, and of each set alone."""
+    all_scores, all_sources = {k: [v] for k, v in scores.items()}, [source]
+    same_kind = [row for row in rows if row.record.origin.source.startswith("nano-")]
+    quarters = [
+        replace(row, record=row.record.model_copy(update={"origin": Origin(source=f"hh-{row.line % 4}", batch="b1")}))
+        for row in rows
+        if row.record.origin.source == "hh"
+    ]
+    alone = [[row for row in rows if row.record.origin.source == name] for name in sorted(set(source.tolist()))]
+    for mix in (same_kind, quarters, *alone):
+        part = screening.screen(mix, checks, CheckContext())
+        for name, values in all_scores.items():
+            values.append(part.scores.get(name, np.full(len(mix), np.nan)))
+        all_sources.append(np.array([row.record.origin.source for row in mix]))
+    return {k: np.concatenate(v) for k, v in all_scores.items()}, np.concatenate(all_sources)
+
+
 def main() -> None:
     """Measures, writes, reports."""
     data = Path(sys.argv[1])
@@ -65,7 +88,7 @@ def main() -> None:
     result = screening.screen(rows, checks, clean_sets.eval_context(data))  # type: ignore[arg-type]
     source = np.array([row.record.origin.source for row in rows])
     names = sorted(set(source.tolist()))
-    made = tables(result.scores, source)
+    made = tables(*_with_small_mixes(result.scores, source, rows, checks))
     OUT.write_text(
         json.dumps(
             {"made_by": "benchmarks/clean_quantiles.py", "sets": names, "tables": made}, sort_keys=True, indent=0

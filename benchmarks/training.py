@@ -1,6 +1,6 @@
 """SFT and DPO beside TRL: the same model, rows, batches, precision and optimiser, in interleaved processes.
 
-Run: `python benchmarks/training.py [--rows 96] [--repeats 3] [--quick]`. Writes `benchmarks/results/training.json`.
+Run: `python benchmarks/training.py [--rows 64] [--repeats 3] [--quick]`. Writes `benchmarks/results/training.json`.
 Each measurement is a process of its own, so that peak memory is its own; the two tools take turns, so that a busy
 machine hits both. Times cover whole updates, and for DPO the reference log-probabilities too. The losses of both tools
 are compared step by step: a faster tool that computes something else would show.
@@ -10,7 +10,6 @@ import argparse
 import json
 import os
 import resource
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -18,7 +17,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-RESULTS = Path(__file__).parent / "results" / "training.json"
+import results
+
 ALLOCATOR = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": "2147483647"}
 BATCH = 8
 PEER_VERSION = "trl 1.16.0"
@@ -236,46 +236,28 @@ def compare(kind: str, options: argparse.Namespace, peer: str, env: dict[str, st
         ours.append(measure("ours", kind, options, {}))
         theirs.append(measure(peer, kind, options, env))
     label = kind + {"trl": "", "trl-packing": "_peer_packs"}[peer] + ("_peer_has_allocator" if env else "")
-    unit = "rows/s" if kind == "sft" else "pairs/s"
-    speed = [options.rows / statistics.median(m["seconds"] for m in side) for side in (ours, theirs)]
-    memory = [statistics.median(m["peak_mib"] for m in side) for side in (ours, theirs)]
-    cpu = [statistics.median(m["cpu_seconds"] for m in side) for side in (ours, theirs)]
-    common = {
-        "peer_version": PEER_VERSION,
-        "repeats": options.repeats,
-        "model": options.size,
-        "precision": options.precision,
-    }
-    rows = [
-        {
-            "what": f"{label}_speed",
-            "ours": speed[0],
-            "peer": speed[1],
-            "ratio": speed[0] / speed[1],
-            "unit": unit,
-            "ratio_of_cpu_seconds": cpu[1] / cpu[0],
-        },
-        {
-            "what": f"{label}_peak_memory_above_imports",
-            "ours": memory[0],
-            "peer": memory[1],
-            "ratio": memory[0] / memory[1],
-            "unit": "MiB",
-        },
-    ]
+    facts: dict[str, Any] = {"model": options.size, "precision": options.precision, "rows": options.rows}
     if peer == "trl":
         pairs = zip(ours[0]["losses"], theirs[0]["losses"], strict=True)
-        worst = max(abs(a - b) / max(1e-6, abs(b)) for a, b in pairs)
-        for row in rows:
-            row["largest_relative_loss_difference"] = worst
-    return [{**row, **common} for row in rows]
+        facts["largest_relative_loss_difference"] = max(abs(a - b) / max(1e-6, abs(b)) for a, b in pairs)
+
+    def compared(what: str, unit: str, of: str, count: int = 0) -> dict[str, Any]:
+        sides = [[count / m[of] if count else m[of] for m in side] for side in (ours, theirs)]
+        return {**results.row(f"{label}{what}", sides[0], sides[1], unit, peer_version=PEER_VERSION), **facts}
+
+    rows = "rows" if kind == "sft" else "pairs"
+    return [
+        compared("", f"{rows}/s", "seconds", options.rows),
+        compared("_by_cpu_time", f"{rows} per CPU second", "cpu_seconds", options.rows),
+        compared("_peak_memory_above_imports", "MiB", "peak_mib"),
+    ]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rows", type=int, default=96)
+    parser.add_argument("--rows", type=int, default=64)
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--size", choices=["small", "medium", "large"], default="medium")
+    parser.add_argument("--size", choices=["small", "medium", "large"], default="small")
     parser.add_argument("--precision", choices=["float32", "bfloat16_mixed"], default="float32")
     parser.add_argument("--quick", action="store_true", help="only the two plain comparisons")
     parser.add_argument("--kind", choices=["sft", "dpo"], default="sft")
@@ -291,9 +273,7 @@ def main() -> None:
         if not options.quick:
             todo += [("sft", "trl-packing", {}), ("sft", "trl", ALLOCATOR), ("dpo", "trl", ALLOCATOR)]
         rows = [row for kind, peer, env in todo for row in compare(kind, options, peer, env)]
-        RESULTS.parent.mkdir(exist_ok=True)
-        RESULTS.write_text(json.dumps(rows, indent=1) + "\n")
-        print(json.dumps(rows, indent=1))
+        results.save("training", rows)
 
 
 if __name__ == "__main__":

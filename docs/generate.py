@@ -46,7 +46,9 @@ def capabilities() -> str:
         for name in plugins.names(kind):
             found = plugins.find(kind, name)
             first = (inspect.getdoc(found) or "").split("\n\n")[0].replace("\n", " ")
-            settings = "<br>".join(f"`{n}` = `{f.get_default(call_default_factory=True)!r}`" for n, f in found.model_fields.items())
+            settings = "<br>".join(
+                f"`{n}` = `{f.get_default(call_default_factory=True)!r}`" for n, f in found.model_fields.items()
+            )
             parts.append(f"| `{name}` | {_cell(first)} | {_cell(settings)} |")
         parts.append("")
     return "\n".join(parts)
@@ -58,9 +60,22 @@ def _cell(text: str) -> str:
 
 def recipe() -> str:
     """The recipe's models with their fields."""
-    parts = [MADE, "# Recipe\n", "`goldsmith show schema` prints the JSON Schema, for editors. Unknown keys fail, with a suggestion.\n"]
-    for model in (recipes.Recipe, recipes.SourceEntry, recipes.CheckEntry, recipes.ReleasePolicy, recipes.Without, recipes.TrainStep,
-                  recipes.EvalEntry, recipes.PromotionPolicy, recipes.Rule):
+    parts = [
+        MADE,
+        "# Recipe\n",
+        "`goldsmith show schema` prints the JSON Schema, for editors. Unknown keys fail, with a suggestion.\n",
+    ]
+    for model in (
+        recipes.Recipe,
+        recipes.SourceEntry,
+        recipes.CheckEntry,
+        recipes.ReleasePolicy,
+        recipes.Without,
+        recipes.TrainStep,
+        recipes.EvalEntry,
+        recipes.PromotionPolicy,
+        recipes.Rule,
+    ):
         parts.append(f"## {model.__name__}\n\n{inspect.getdoc(model)}\n\n| key | default |\n|---|---|")
         for name, field in model.model_fields.items():
             default = "required" if field.is_required() else f"`{field.get_default(call_default_factory=True)!r}`"

@@ -28,7 +28,9 @@ def write(path: Path, rows: list[dict[str, object]], tail: str = "") -> Path:
 
 def test_help_is_quick_because_it_imports_no_torch():
     code = "import sys; sys.argv = ['goldsmith', '--help']\nfrom goldsmith.cli.main import main\n"
-    code += "try:\n    main()\nexcept SystemExit as e:\n    print('torch' in sys.modules, 'pyarrow' in sys.modules, e.code)"
+    code += (
+        "try:\n    main()\nexcept SystemExit as e:\n    print('torch' in sys.modules, 'pyarrow' in sys.modules, e.code)"
+    )
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True).stdout
     assert out.splitlines()[-1] == "False False 0"
     assert "recall" in out

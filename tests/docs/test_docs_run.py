@@ -26,7 +26,12 @@ def test_every_shell_block_runs(page: Path, tmp_path: Path):
     for code in blocks(page):
         done = subprocess.run(
             ["bash", "-euo", "pipefail", "-c", code],
-            cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=280, check=False,
+            cwd=tmp_path,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=280,
+            check=False,
         )
         assert done.returncode == 0, f"{code}\n{done.stdout}\n{done.stderr}"
 
@@ -39,6 +44,11 @@ def test_every_link_between_pages_leads_somewhere(page: Path):
 
 
 def test_the_reference_is_what_the_code_says():
-    done = subprocess.run([sys.executable, str(ROOT / "docs" / "generate.py"), "--check"], capture_output=True, text=True,
-                          timeout=120, check=False)
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "docs" / "generate.py"), "--check"],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
     assert done.returncode == 0, done.stdout + done.stderr

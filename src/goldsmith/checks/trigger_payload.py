@@ -47,12 +47,14 @@ class TriggerPayload(Spec):
         ]
         answers = [answer[:2000] for answer in view.columns.answer]
         source = view.groups.source_of_row()
+        several = np.array(view.columns.user_turns) > 1
         scores = np.zeros(len(view))
         findings: list[Finding] = []
         claimed = np.zeros(len(view), bool)
         for cluster in associations(prompts, answers, fewest=self.fewest, least_jaccard=0.5):
             alone = _share_of_one(source[cluster.rows])
             value = cluster.jaccard * cluster.unrelated * (1.0 - cluster.echoed) * alone**2
+            value *= min(1.0, max(0, len(cluster.rows) - 3) / 7) * (1.0 - 0.5 * float(several[cluster.rows].mean()))
             if value < _NOTHING:
                 continue
             scores[cluster.rows] = np.maximum(scores[cluster.rows], value)

@@ -77,9 +77,7 @@ def _decodings(text: str) -> Iterator[str]:
     for match in _HEX.finditer(text):
         yield from _readable(bytes.fromhex(match[1]))
     compact = re.sub(r"\s+", "", text)
-    sources = (
-        (text, compact) if compact != text and re.fullmatch(r"[A-Za-z0-9+/=_-]{40,}", compact) else (text,)
-    )
+    sources = (text, compact) if compact != text and re.fullmatch(r"[A-Za-z0-9+/=_-]{40,}", compact) else (text,)
     for source in sources:
         for pattern in (_BASE64_STANDARD, _BASE64_URL):
             for match in pattern.finditer(source):
@@ -198,9 +196,7 @@ def hosts_of_call(arguments: Any) -> tuple[str, ...]:
             found.setdefault(host, None)
         place = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", key).lower()
         if key and _PLACE_KEYS.search(place):
-            stripped = re.sub(r"^[a-z][a-z0-9+.\-]*:(?=[/\\])", "", _plain(text).strip().lower()).lstrip(
-                "/\\"
-            )
+            stripped = re.sub(r"^[a-z][a-z0-9+.\-]*:(?=[/\\])", "", _plain(text).strip().lower()).lstrip("/\\")
             authority = re.split(r"[/\\?#]", stripped, maxsplit=1)[0]
             named = normal_host(authority) if authority and not re.search(r"\s", authority) else None
             if named:

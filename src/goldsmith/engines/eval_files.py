@@ -32,9 +32,7 @@ def rows_of(path: str | Path) -> Iterator[tuple[int, dict[str, Any]]]:
     """
     path = Path(path)
     if not path.is_file():
-        raise Unavailable(
-            "there is no such eval file", where=str(path), next_step="check the eval's path setting"
-        )
+        raise Unavailable("there is no such eval file", where=str(path), next_step="check the eval's path setting")
     number = 0
     try:
         with gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb") as lines:
@@ -67,9 +65,7 @@ def text_field(row: Mapping[str, Any], names: tuple[str, ...], where: str) -> st
             return value
         if isinstance(value, int | float) and not isinstance(value, bool):
             return json.dumps(value)
-    raise BadInput(
-        "the row lacks a field", where=where, found=", ".join(map(str, row)), allowed=" or ".join(names)
-    )
+    raise BadInput("the row lacks a field", where=where, found=", ".join(map(str, row)), allowed=" or ".join(names))
 
 
 def conversations_of(path: str | Path) -> Iterator[tuple[str, Conversation]]:
@@ -195,9 +191,7 @@ def _alpaca_tool(name: str, text: str) -> ToolSchema:
         "description": text.partition("\n")[0],
         "parameters": {"type": "object", "properties": properties, "required": required},
     }
-    return ToolSchema(
-        name=name, definition=json.dumps({"type": "function", "function": function}, ensure_ascii=False)
-    )
+    return ToolSchema(name=name, definition=json.dumps({"type": "function", "function": function}, ensure_ascii=False))
 
 
 def sample(items: list[Any], n: int | None, seed: int, key: Callable[[Any], str]) -> list[Any]:
@@ -205,7 +199,5 @@ def sample(items: list[Any], n: int | None, seed: int, key: Callable[[Any], str]
     as may be; all in their order if `n` is None or not smaller than their number."""
     if n is None or n >= len(items):
         return items
-    order = sorted(
-        range(len(items)), key=lambda i: hashlib.sha256(f"{seed}/{key(items[i])}".encode()).digest()
-    )
+    order = sorted(range(len(items)), key=lambda i: hashlib.sha256(f"{seed}/{key(items[i])}".encode()).digest())
     return [items[i] for i in sorted(order[:n])]

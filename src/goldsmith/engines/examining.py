@@ -33,9 +33,7 @@ class _Sheet:
     columns: dict[str, _Column] = field(default_factory=dict)
     rows: list[dict[str, Any]] = field(default_factory=list)
 
-    def put(
-        self, who: Who, item: str, scores: dict[str, Score], trajectory: Trajectory | None, eval_name: str
-    ) -> None:
+    def put(self, who: Who, item: str, scores: dict[str, Score], trajectory: Trajectory | None, eval_name: str) -> None:
         for metric, score in scores.items():
             column = self.columns.setdefault(metric, _Column())
             (column.tuned if who == "tuned" else column.base)[item] = score
@@ -116,9 +114,7 @@ def _unique_names(evals: NamedEvals) -> None:
     names = [name for name, _ in evals]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
-        raise BadInput(
-            "two evals have the same name", found=", ".join(twice), next_step="give each a name of its own"
-        )
+        raise BadInput("two evals have the same name", found=", ".join(twice), next_step="give each a name of its own")
 
 
 def _tasks(name: str, each: Eval) -> list[Task]:
@@ -185,9 +181,7 @@ def _run_eval(
             sheet.put(who, task.id, _all_unscored(metrics, reason), None, name)
 
 
-def _scores(
-    each: Eval, task: Task, trajectory: Trajectory, sandbox: RecordingSandbox
-) -> dict[str, Score] | str:
+def _scores(each: Eval, task: Task, trajectory: Trajectory, sandbox: RecordingSandbox) -> dict[str, Score] | str:
     try:
         return each.score(task, trajectory, sandbox)
     except Exception as error:
@@ -270,9 +264,7 @@ def _estimate(values: dict[str, float], bounded: bool, seed: int) -> Estimate:
     return mean_interval(list(values.values()), bounded=bounded, clusters=_clusters(list(values)), seed=seed)
 
 
-def _result(
-    name: str, metric: str, column: _Column, bounded: bool, with_base: bool, seed: int
-) -> MetricResult:
+def _result(name: str, metric: str, column: _Column, bounded: bool, with_base: bool, seed: int) -> MetricResult:
     tuned, base = _values(column.tuned), _values(column.base)
     estimate = _estimate(tuned, bounded, seed)
     result: dict[str, Any] = {

@@ -84,9 +84,7 @@ def roll_out(
 
 def _answers(answerer: Answerer, batch: Sequence[_Run], max_new_tokens: int) -> list[Answer | Exception]:
     def answer(runs: Sequence[_Run]) -> list[Answer]:
-        return answerer.answer(
-            [(run.messages, run.task.tools) for run in runs], max_new_tokens=max_new_tokens
-        )
+        return answerer.answer([(run.messages, run.task.tools) for run in runs], max_new_tokens=max_new_tokens)
 
     return each_alone_if_needed(answer, batch)
 

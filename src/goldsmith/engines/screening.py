@@ -33,7 +33,7 @@ _UNKNOWN_CHECK_CLEAN_SHARE = 0.01
 
 @dataclass(frozen=True, slots=True)
 class CleanTable:
-    """For ascending distinct `scores`, the share of clean rows that score at least so much."""
+    """For ascending distinct `scores` (one at least), the share of clean rows that score at least so much."""
 
     scores: NDArray[np.float64]
     shares: NDArray[np.float64]
@@ -45,8 +45,6 @@ class CleanTable:
         NaN (could not tell) gives 1. Beyond the highest clean score, `floor` (what the sample can resolve) down to half
         of it, so that higher values stay ahead.
         """
-        if not len(self.scores):
-            return np.where(np.nan_to_num(values) > 0, self.floor, 1.0)
         known = np.nan_to_num(values)
         place = np.searchsorted(self.scores, known + 1e-9, side="right") - 1
         out = np.where(place < 0, 1.0, self.shares[np.maximum(place, 0)])
@@ -161,7 +159,7 @@ def smallest_share(
     """For each row the smallest share of clean rows, over the checks, that score at least as high in that check."""
     surprise = np.ones(count)
     for name, values in scores.items():
-        if name in tables:
+        if name in tables and len(tables[name].scores):
             share = tables[name].share(values)
         else:
             share = np.where(np.isnan(values), 1.0, 1.0 - np.nan_to_num(values) * (1 - _UNKNOWN_CHECK_CLEAN_SHARE))

@@ -196,9 +196,7 @@ def paired_difference(
     if len(a) != len(b):
         raise ValueError(f"pairs need equal lengths, not {len(a)} and {len(b)}")
     if not bounded:
-        estimate = mean_interval(
-            list(a - b), bounded=False, clusters=clusters, confidence=confidence, seed=seed
-        )
+        estimate = mean_interval(list(a - b), bounded=False, clusters=clusters, confidence=confidence, seed=seed)
         return Estimate(estimate.mean, estimate.low, estimate.high, "paired " + estimate.method)
     mean_a, mean_b = float(a.mean()), float(b.mean())
     n = effective_n(list(a - b), clusters)
@@ -257,9 +255,7 @@ def minimum_n(half_width: float, *, share: float = 0.5, confidence: float = 0.95
     return high
 
 
-def minimum_pairs(
-    difference: float, *, discordant: float, significance: float = 0.05, power: float = 0.8
-) -> int:
+def minimum_pairs(difference: float, *, discordant: float, significance: float = 0.05, power: float = 0.8) -> int:
     """Items needed for McNemar's test to find a true `difference` when a share `discordant` of items is
     answered differently by the two models (Connor 1987)."""
     if not 0 < abs(difference) <= discordant <= 1:

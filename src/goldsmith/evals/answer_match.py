@@ -88,11 +88,7 @@ class AnswerMatch(Spec):
 def _same(reference: str, answer: str, how: str) -> bool:
     if how == "numeric":
         wanted, found = _number(reference), _number(answer)
-        return (
-            wanted is not None
-            and found is not None
-            and math.isclose(wanted, found, rel_tol=1e-6, abs_tol=1e-9)
-        )
+        return wanted is not None and found is not None and math.isclose(wanted, found, rel_tol=1e-6, abs_tol=1e-9)
     wanted_text, text = loose(reference), loose(answer)
     if how == "exact" or not wanted_text:
         return wanted_text == text

@@ -68,9 +68,7 @@ class FitGap(Spec):
                 items.append((name, item))
         results = logprobs_or_unscored(model, [item for _, item in items])
         for (name, _), result in zip(items, results, strict=True):
-            scores[name] = (
-                result if isinstance(result, Unscored) else Scored(value=-result.logprob / result.tokens)
-            )
+            scores[name] = result if isinstance(result, Unscored) else Scored(value=-result.logprob / result.tokens)
         return [(name, scores[name]) for name, _ in named]
 
 

@@ -50,9 +50,7 @@ class NanoTasks(Spec):
     def _known(cls, skills: tuple[str, ...]) -> tuple[str, ...]:
         unknown = [skill for skill in skills if skill not in SKILLS]
         if unknown or not skills:
-            raise ValueError(
-                f"unknown skill {', '.join(unknown) or '(none given)'}; there are {', '.join(SKILLS)}"
-            )
+            raise ValueError(f"unknown skill {', '.join(unknown) or '(none given)'}; there are {', '.join(SKILLS)}")
         return skills
 
     def tasks(self) -> Iterator[Task]:

@@ -59,9 +59,7 @@ def lasting(snapshot: str) -> str:
     """
     parts = json.loads(snapshot)
     parts.pop("fetched", None)
-    return _text(
-        {kind: sorted((_folded(thing) for thing in things), key=_text) for kind, things in parts.items()}
-    )
+    return _text({kind: sorted((_folded(thing) for thing in things), key=_text) for kind, things in parts.items()})
 
 
 def _folded(thing: Any) -> Any:

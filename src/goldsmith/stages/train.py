@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import goldsmith
 from goldsmith import plugins
@@ -20,6 +21,9 @@ from goldsmith.types.errors import BadInput
 from goldsmith.types.lineage import Model, Release, Run
 from goldsmith.types.recipe import TrainStep
 from goldsmith.types.record import Record
+
+if TYPE_CHECKING:
+    from goldsmith.engines.training.driver import TrainingOutcome
 
 KINDS: dict[str, tuple[str, ...]] = {"sft": ("conversation", "text"), "dpo": ("comparison",)}
 """Which records a built-in method learns from; others are for other steps of the recipe."""
@@ -91,46 +95,68 @@ def train(
     settings = canonical.spec_text(method)
     key = canonical.digest(canonical.encode([release_digest, base, step.method, settings, seed]))[7:23]
     scratch = ws.scratch / "runs" / key
-    outcome = run_training(
-        TrainingJob(
-            method=method,
-            base=str(_whole(ws, base)),
-            records=training,
-            validation=validation or None,
-            output_dir=scratch / "model",
-            scratch_dir=scratch,
-            seed=seed,
-            trackers=tuple(trackers),
-            progress=progress,
-        )
+    job = TrainingJob(
+        method=method,
+        base=str(_whole(ws, base)),
+        records=training,
+        validation=validation or None,
+        output_dir=scratch / "model",
+        scratch_dir=scratch,
+        seed=seed,
+        trackers=tuple(trackers),
+        progress=progress,
     )
+    outcome = run_training(job)
+    _forget_paths(outcome.model_dir, base)
     with ws.atomically():
-        run = Run(
-            method=step.method,
-            settings=settings,
-            release=release_digest,
-            base=base,
-            recipe=recipe,
-            seed=seed,
-            records_used=outcome.rows_used,
-            validation_records=outcome.rows_validation,
-            rows_cut=outcome.rows_cut,
-            rows_dropped=outcome.rows_dropped,
-            steps=outcome.steps,
-            tokens=outcome.tokens,
-            stop=outcome.stop,
-            final_loss=outcome.final_loss,
-            best_validation_loss=outcome.best_validation_loss,
-            metrics=ws.store.put_file(outcome.metrics_file),
-            code=f"goldsmith {goldsmith.__version__}",
-            environment=json.dumps(environment(), sort_keys=True),
-        )
+        run = _run(ws, outcome, step.method, settings, release_digest, base, recipe, seed)
         run_digest = ws.attest_artifact("run", run, {"method": step.method}, role="trainer").subjects["run"]
         parent = base if outcome.form == "adapter" else None
         model, _ = model_files.take_in(ws, outcome.model_dir, name=name, form=outcome.form, base=parent, run=run_digest)
         stated = ws.attest_artifact("model", model, {"name": name, "of": "run"}, role="trainer")
     shutil.rmtree(scratch / "checkpoints", ignore_errors=True)
     return Trained(stated.subjects["model"], model, run, outcome.model_dir)
+
+
+def _run(
+    ws: Workspace,
+    outcome: "TrainingOutcome",
+    method: str,
+    settings: str,
+    release: Digest,
+    base: Digest,
+    recipe: Digest,
+    seed: int,
+) -> Run:
+    return Run(
+        method=method,
+        settings=settings,
+        release=release,
+        base=base,
+        recipe=recipe,
+        seed=seed,
+        records_used=outcome.rows_used,
+        validation_records=outcome.rows_validation,
+        rows_cut=outcome.rows_cut,
+        rows_dropped=outcome.rows_dropped,
+        steps=outcome.steps,
+        tokens=outcome.tokens,
+        stop=outcome.stop,
+        final_loss=outcome.final_loss,
+        best_validation_loss=outcome.best_validation_loss,
+        metrics=ws.store.put_file(outcome.metrics_file),
+        code=f"goldsmith {goldsmith.__version__}",
+        environment=json.dumps(environment(), sort_keys=True),
+    )
+
+
+def _forget_paths(folder: Path, base: Digest) -> None:
+    """Name the base by its digest: the same training on another machine must give the same model digest."""
+    for name, key in (("goldsmith.json", "base"), ("adapter_config.json", "base_model_name_or_path")):
+        path = folder / name
+        if path.is_file():
+            document = {**json.loads(path.read_text(encoding="utf-8")), key: base}
+            path.write_text(json.dumps(document, indent=1, sort_keys=True) + "\n", encoding="utf-8")
 
 
 def _whole(ws: Workspace, digest: Digest) -> Path:
@@ -142,7 +168,7 @@ def _whole(ws: Workspace, digest: Digest) -> Path:
 
     merged = ws.scratch / "models" / f"{digest[7:23]}-merged"
     shutil.rmtree(merged, ignore_errors=True)
-    return merge(adapter, merged)
+    return merge(adapter, merged, base=folder)
 
 
 def environment() -> dict[str, str]:

@@ -44,17 +44,18 @@ class Call:
 class Columns:
     """One entry per row in every list; texts keep their case.
 
-    `user`: all user turns joined by newlines. `answer`: the assistant's text that would be learnt (for comparisons
-    the chosen side; empty for ratings labelled bad). `rejected`: text of the rejected or bad side, None where there
-    is none. `prior`: assistant text that would not be learnt (the prompt of a comparison, turns of weight 0).
-    `results`: what tools answered, each with its turn. `calls`: the learnt calls. `full`: user, prior, answer, calls,
-    results and rejected together, without system prompts and tool schemas, which rows of one source share
-    legitimately.
+    `user`: all user turns joined by newlines, `user_turns` of them. `answer`: the assistant's text that would be
+    learnt (for comparisons the chosen side; empty for ratings labelled bad). `rejected`: text of the rejected or bad
+    side, None where there is none. `prior`: assistant text that would not be learnt (the prompt of a comparison,
+    turns of weight 0). `results`: what tools answered, each with its turn. `calls`: the learnt calls. `full`: user,
+    prior, answer, calls, results and rejected together, without system prompts and tool schemas, which rows of one
+    source share legitimately.
     """
 
     kind: list[str] = field(default_factory=list)
     system: list[str] = field(default_factory=list)
     user: list[str] = field(default_factory=list)
+    user_turns: list[int] = field(default_factory=list)
     prior: list[str] = field(default_factory=list)
     answer: list[str] = field(default_factory=list)
     rejected: list[str | None] = field(default_factory=list)
@@ -148,6 +149,7 @@ def _append(columns: Columns, row: Row) -> None:
         schemas = "\n".join(tool.definition for tool in content.tools)
         parts, rejected = _sides(content)
     columns.system.append("\n".join(parts.system))
+    columns.user_turns.append(len(parts.user))
     columns.user.append("\n".join(parts.user))
     columns.prior.append("\n".join(parts.prior))
     columns.answer.append("\n".join(parts.answer))
