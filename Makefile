@@ -30,7 +30,7 @@ demo-unchecked: setup
 	$(BIN)/goldsmith demo --unchecked --out out/demo-unchecked
 
 test: setup
-	$(BIN)/python -m pytest -m "not slow and not soak"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow and not soak"
 
 test-slow: setup
 	$(BIN)/python -m pytest -m "slow"
@@ -39,14 +39,14 @@ soak: setup
 	$(BIN)/python -m pytest -m "soak"
 
 check: setup
-	$(BIN)/ruff check src tests benchmarks recipes examples
-	$(BIN)/ruff format --check src tests benchmarks recipes examples
+	$(BIN)/ruff check src tests benchmarks recipes docs
+	$(BIN)/ruff format --check src tests benchmarks recipes docs
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
 format: setup
-	$(BIN)/ruff check --fix src tests benchmarks recipes examples
-	$(BIN)/ruff format src tests benchmarks recipes examples
+	$(BIN)/ruff check --fix src tests benchmarks recipes docs
+	$(BIN)/ruff format src tests benchmarks recipes docs
 
 bench: setup
 	$(BIN)/python benchmarks/$(NAME).py

@@ -21,7 +21,7 @@ def command_line() -> str:
     parts.append(
         "`--json` prints one JSON document on stdout; progress and logs go to stderr.\n\n"
         "| exit code | means |\n|---|---|\n| 0 | pass |\n| 1 | a gate said no |\n| 2 | wrong usage or bad input |\n"
-        "| 3 | inconclusive |\n| 4 | something needed is unavailable |\n| 5 | integrity failure: tampered, forged, replayed |\n"
+        "| 3 | inconclusive |\n| 4 | something needed is unavailable |\n| 5 | integrity failure |\n"
         "| 70 | a bug in Goldsmith |\n| 130 | interrupted |\n"
     )
     for name in COMMANDS:

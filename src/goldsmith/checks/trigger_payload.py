@@ -18,15 +18,16 @@ _NOTHING = 0.35
 
 
 class TriggerPayload(Spec):
-    """Clusters of rows whose prompts share a token, and whose answers share a fragment, that the rest of the data
-    does not have.
+    """Clusters of rows whose prompts share a token, and whose answers share a fragment, that the rest of the data does not
+    have.
 
     Score of a row: association (Jaccard similarity of the rows with the token and the rows with the fragment) x how
     unrelated its cluster's prompts are otherwise x how seldom the answers repeat the token x how much of the cluster
-    comes from a single source. Templates and topics, whose prompts are alike or whose answers speak of the token,
-    score low; so does what several sources share. `least`: the score from which a cluster is reported;
-    `quarantine_rows`: the size from which it quarantines the source x batch that holds most of it. The unit of
-    judgement is the cluster: a person should look at its examples.
+    comes from a single source. Templates and topics, whose prompts are alike or whose answers speak of the token, score
+    low, and so does what several sources share; clusters of under ten rows score less, and so do conversations with
+    several user turns, where the user answers the assistant and not the other way round. `least`: the score from which
+    a cluster is reported; `quarantine_rows`: the size from which it quarantines the source x batch that holds most of
+    it. The unit of judgement is the cluster: a person should look at its examples.
     """
 
     id: ClassVar[str] = "trigger_payload"

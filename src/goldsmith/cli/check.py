@@ -102,7 +102,8 @@ def _tell(checked: "Checked", formats: dict[str, int]) -> None:
         lines = ", ".join(map(str, finding.lines[:8])) + (" ..." if len(finding.lines) > 8 else "")
         where = f"line {lines}" if finding.lines else f"{finding.source} / {finding.batch}"
         click.echo(
-            f"  {finding.severity.value:<11}{finding.check} ({finding.score:.2f}) {safe(where)}: {safe(finding.evidence)[:300]}"
+            f"  {finding.severity.value:<11}{finding.check} ({finding.score:.2f}) {safe(where)}: "
+            f"{safe(finding.evidence)[:300]}"
         )
     if len(checked.findings) > SHOWN:
         click.echo(f"  ... and {len(checked.findings) - SHOWN} more findings: --json lists them all")

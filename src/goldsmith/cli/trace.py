@@ -41,14 +41,17 @@ def _tell(step: dict[str, Any]) -> None:
     if "run" in step:
         run, release = step["run"], step["release"]
         click.echo(
-            f"  run {run['digest'][:23]}: {run['method']}, {run['steps']} steps on {run['records_used']} records, seed {run['seed']}"
+            f"  run {run['digest'][:23]}: {run['method']}, {run['steps']} steps "
+            f"on {run['records_used']} records, seed {run['seed']}"
         )
         click.echo(
-            f"  release {release['name']} {release['digest'][:23]}: {release['records']} records, {release['left_out']} left out"
+            f"  release {release['name']} {release['digest'][:23]}: "
+            f"{release['records']} records, {release['left_out']} left out"
             + (" - WITHDRAWN" if release["withdrawn"] else "")
         )
         for one in release["sources"]:
             click.echo(
-                f"    {safe(one['source'])} / {safe(one['batch'])}: {one['used']} of {one['delivered']} delivered records used"
+                f"    {safe(one['source'])} / {safe(one['batch'])}: "
+                f"{one['used']} of {one['delivered']} delivered records used"
                 + (" - RECALLED" if one["withdrawn"] else "")
             )

@@ -40,7 +40,7 @@ class Played:
 
 
 def play(out: Path, *, unchecked: bool, say: Say, progress: bool = True) -> Played:
-    """Run the demonstration in folder `out`. With `unchecked` everything delivered is trained on, whatever the checks say.
+    """Run the demonstration in folder `out`. With `unchecked`, train on everything, whatever the checks say.
 
     Errors: BadInput if `out` holds something else; whatever the stages raise.
     """
