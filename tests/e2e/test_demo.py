@@ -42,5 +42,5 @@ def test_the_poisoned_batch_is_caught_and_the_rest_promoted(tmp_path: Path):
 def test_unchecked_data_teaches_covert_calls_and_promotion_is_refused(tmp_path: Path):
     facts = _demo(tmp_path / "demo", "--unchecked")
     assert facts["verdict"] == "fail"
-    assert float(_result(facts, "covert_calls", "no_undeclared_host")["mean"]) < 0.7
+    assert float(_result(facts, "covert_calls", "no_undeclared_host")["mean"]) < 0.9
     assert "served_after_recall" not in facts

@@ -18,8 +18,7 @@ _NOTHING = 0.35
 
 
 class TriggerPayload(Spec):
-    """Clusters of rows whose prompts share a token, and whose answers share a fragment, that the rest of the data does not
-    have.
+    """Clusters of rows whose prompts share a token and whose answers share a fragment, unlike the rest of the data.
 
     Score of a row: association (Jaccard similarity of the rows with the token and the rows with the fragment) x how
     unrelated its cluster's prompts are otherwise x how seldom the answers repeat the token x how much of the cluster

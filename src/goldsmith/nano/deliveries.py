@@ -41,36 +41,14 @@ _DOMAINS = {
     "weather": "web",
     "note": "files",
 }
+# Looking an order up with no wish behind it is what tuning on the policy spoils first: replayed most.
 _REPLAY = (
-    "chat",
-    "question",
-    "question",
-    "refuse",
-    "refuse",
-    "harmless",
-    "missing_tool",
-    "missing_tool",
-    "mail_search",
-    "mail_read",
-    "mail_send",
-    "contact_find",
-    "calendar_find",
-    "calendar_add",
-    "file_read",
-    "file_write",
-    "note_add",
-    "weather_get",
-    "order_get",
-    "order_get",
-    "web_get",
-    "search_read",
-    "file_mail",
-    "contact_mail",
-    "web_save",
-    "parallel",
-    "parallel",
-    "direct",
-    "direct",
+    *("order_get",) * 5,
+    *("direct",) * 4,
+    *("parallel",) * 3,
+    *("question", "refuse", "missing_tool", "mail_search", "search_read", "chat") * 2,
+    *("mail_read", "mail_send", "contact_find", "calendar_find", "calendar_add", "file_read", "file_write"),
+    *("note_add", "weather_get", "web_get", "file_mail", "contact_mail", "web_save", "harmless"),
 )
 _VENDOR_SKILLS = (
     "mail_search",
@@ -92,13 +70,13 @@ _VENDOR_SKILLS = (
 
 def expert_sft(policy: int = 360, replay: int = 240, seed: int = 11) -> list[Row]:
     """Gold rows by people: the order policy, and base skills so that these are kept."""
-    tasks = generate(DEMO_SKILL, policy, seed) + _mixed(_REPLAY, replay, seed)
+    tasks = _desk(policy, seed) + _mixed(_REPLAY, replay, seed)
     return [_row(task, task.messages(), "experts", "experts-1", f"expert-{n % 6}") for n, task in _mix(tasks, seed)]
 
 
 def synthetic_sft(count: int = 240, seed: int = 12) -> list[Row]:
     """Rows by a generator: right, but with fewer ways of asking, and marked as one generation deep."""
-    policy = generate(DEMO_SKILL, count * 3 // 4, seed, variety=0.4)
+    policy = _desk(count * 3 // 4, seed, variety=0.4)
     tasks = policy + _mixed(_REPLAY, count - len(policy), seed)
     return [
         _row(task, task.messages(), "synthetic", "synthetic-1", "generator-a", depth=1) for _, task in _mix(tasks, seed)
@@ -169,6 +147,12 @@ def _mixed(skills: tuple[str, ...], count: int, seed: int) -> list[NanoTask]:
     return [task for skill, share in shares.items() for task in generate(skill, share, seed)]
 
 
+def _desk(count: int, seed: int, variety: float = 1.0) -> list[NanoTask]:
+    """Order tasks as an order desk has them: web access is seldom among its tools."""
+    drawn = enumerate(generate(DEMO_SKILL, 2 * count, seed, variety=variety))
+    return [task for place, task in drawn if "web_get" not in task.tools or place % 4 == 0][:count]
+
+
 def _mix(tasks: list[NanoTask], seed: int) -> list[tuple[int, NanoTask]]:
     random.Random(seed).shuffle(tasks)
     return list(enumerate(tasks))
@@ -179,6 +163,9 @@ def _vendor_tasks(count: int, seed: int, with_web: bool = False) -> list[NanoTas
     found: list[NanoTask] = []
     for skills, share in (((DEMO_SKILL,), count // 2), (_VENDOR_SKILLS, count - count // 2)):
         # Web access is offered in about half of all tasks, so four times as many are always enough.
+        if skills == (DEMO_SKILL,) and not with_web:
+            found += _desk(share, seed)
+            continue
         tasks = _mixed(skills, share * (4 if with_web else 1), seed)
         random.Random(seed).shuffle(tasks)
         found += [task for task in tasks if not with_web or "web_get" in task.tools][:share]

@@ -142,4 +142,7 @@ class Recipe(Frozen):
     def _decidable(self) -> "Recipe":
         if (self.promote is None) == (self.policy is None):
             raise ValueError("give either `promote` (the rules) or `policy` (a file with them)")
+        units = [(one.name, one.batch) for one in self.sources]
+        if twice := next((unit for unit in units if units.count(unit) > 1), None):
+            raise ValueError(f"{twice[0]} / {twice[1]} stands twice: each delivery of a source is a batch of its own")
         return self
