@@ -68,7 +68,7 @@ _VENDOR_SKILLS = (
 )
 
 
-def expert_sft(policy: int = 360, replay: int = 240, seed: int = 11) -> list[Row]:
+def expert_sft(policy: int = 500, replay: int = 260, seed: int = 11) -> list[Row]:
     """Gold rows by people: the order policy, and base skills so that these are kept."""
     tasks = _desk(policy, seed) + _mixed(_REPLAY, replay, seed)
     return [_row(task, task.messages(), "experts", "experts-1", f"expert-{n % 6}") for n, task in _mix(tasks, seed)]
