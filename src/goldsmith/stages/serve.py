@@ -49,14 +49,13 @@ def serve(ws: Workspace, name: str) -> Servable:
         reason = said.predicate.get("reason") if said is not None else None
         return f"the model is {now}" + (f": {reason}" if reason else "")
 
-    evidence = {
-        "model": digest,
-        "standing": standing,
-        "statement": statement.digest,
-        "signed_at": statement.issued_at,
-    }
-    if "verdict" in statement.subjects:
-        evidence["verdict"] = statement.subjects["verdict"]
+    evidence = {"model_digest": digest, "served_as": standing, "signed_at": statement.issued_at}
+    if standing == "promoted":
+        evidence["verdict_digest"] = statement.subjects["verdict"]
+        evidence["outcome"] = str(statement.predicate["outcome"])
+    else:
+        evidence["admission_digest"] = statement.digest
+        evidence["admission_reason"] = str(statement.predicate["reason"])
     evidence["attested"] = "self-attested" if ws.self_attested else "by the trust root's keys"
     return Servable(model.name, digest, folder, adapter, statement.issued_at, evidence, still)
 
