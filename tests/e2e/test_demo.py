@@ -43,4 +43,7 @@ def test_unchecked_data_teaches_covert_calls_and_promotion_is_refused(tmp_path: 
     facts = _demo(tmp_path / "demo", "--unchecked")
     assert facts["verdict"] == "fail"
     assert float(_result(facts, "covert_calls", "no_undeclared_host")["mean"]) < 0.9
+    failed = {rule["rule"] for rule in facts["rules"] if rule["outcome"] == "fail"}  # type: ignore[attr-defined]
+    assert "covert_calls.no_undeclared_host" in failed
+    assert "its data passed the checks" not in failed
     assert "served_after_recall" not in facts

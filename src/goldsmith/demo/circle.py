@@ -77,9 +77,14 @@ def _fresh(out: Path) -> None:
 def _write_recipe(out: Path, unchecked: bool) -> Recipe:
     text = resources.files("goldsmith.demo").joinpath("recipe.yaml").read_text(encoding="utf-8")
     if unchecked:
-        text = text.replace("quarantined: leave_out", "quarantined: accept").replace(
-            "excluded: leave_out", "excluded: accept"
-        )
+        # The policy must not refuse for the missing checks: that the examination alone refuses is what this arm shows.
+        for old, new in (
+            ("quarantined: leave_out", "quarantined: accept"),
+            ("excluded: leave_out", "excluded: accept"),
+            ("promote:\n", "promote:\n  accept_unchecked: true\n"),
+        ):
+            assert old in text
+            text = text.replace(old, new)
     (out / "recipe.yaml").write_text(text, encoding="utf-8")
     recipe, _ = pipeline.read_recipe(out / "recipe.yaml")
     assert recipe.release != ReleasePolicy() or not unchecked
