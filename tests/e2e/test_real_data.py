@@ -18,7 +18,11 @@ from goldsmith.types.recipe import Recipe
 
 ROOT = Path(__file__).resolve().parents[2]
 DATA = ROOT.parent / "shared" / "data"
-pytestmark = [pytest.mark.slow, pytest.mark.skipif(not DATA.is_dir(), reason="shared data absent")]
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.timeout(900),
+    pytest.mark.skipif(not DATA.is_dir(), reason="shared data absent"),
+]
 
 RECIPES = sorted((ROOT / "recipes" / "real-data").glob("*.yaml"))
 
