@@ -163,8 +163,23 @@ def test_verify_names_a_changed_object(copied, part):
 
 
 def test_a_delivery_taken_in_twice_is_a_replay(copied):
-    with opened(copied) as ws, pytest.raises(Replayed):
-        collect(ws, SourceEntry(name="anna", file="anna.jsonl", maker="human"), copied)
+    with opened(copied) as ws:
+        entry = SourceEntry(name="anna", batch="2", file="more.jsonl")
+        sign_delivery(ws, entry, write(copied / "more.jsonl", rows("Anna", 5, start=500)))
+        collect(ws, entry, copied)
+        with pytest.raises(Replayed):
+            collect(ws, entry, copied)
+
+
+def test_an_unsigned_file_may_be_edited_and_taken_in_again(copied):
+    with opened(copied) as ws:
+        entry = SourceEntry(name="anna", batch="2", file="more.jsonl")
+        path = write(copied / "more.jsonl", rows("Anna", 5, start=500))
+        first = collect(ws, entry, copied, reuse=True)
+        write(path, rows("Anna", 6, start=500))
+        second = collect(ws, entry, copied, reuse=True)
+        assert (first.collection.count, second.collection.count) == (5, 6)
+        assert not delivery_path(path).exists()
 
 
 def test_an_altered_file_is_refused_whole(copied):

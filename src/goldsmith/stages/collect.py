@@ -58,9 +58,15 @@ def collect(ws: Workspace, entry: SourceEntry, folder: Path, *, reuse: bool = Fa
     digests = [records.record_digest(row.record) for row in reading.rows]
     if reuse and (known := _known(ws, path, entry, digests)) is not None:
         return known
-    if not deliveries.delivery_path(path).exists():
-        deliveries.sign_next(ws, path, source=entry.name, batch=entry.batch, record_digests=digests)
-    return _accept(ws, path, entry, reading, digests)
+    beside = deliveries.delivery_path(path)
+    if beside.exists():
+        return _accept(ws, path, entry, reading, digests)
+    deliveries.sign_next(ws, path, source=entry.name, batch=entry.batch, record_digests=digests)
+    try:
+        return _accept(ws, path, entry, reading, digests)
+    finally:
+        # The ledger holds it; left here, it would make the user's next edit of the file look tampered with.
+        beside.unlink(missing_ok=True)
 
 
 def _accept(ws: Workspace, path: Path, entry: SourceEntry, reading: Reading, digests: Sequence[Digest]) -> Collected:

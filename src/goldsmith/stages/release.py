@@ -26,7 +26,7 @@ def release(
     """Freeze what `policy` lets in, and sign the release and the gate's verdict together.
 
     `findings` and `sources` are what the checks said of these collections; `inconclusive`: checks that could not tell.
-    Errors: GateRefused, with the verdict on file and no release made, if the policy refuses.
+    Errors: GateRefused if the policy refuses; the release and its failing verdict are then on file, for the report.
     """
     policy_digest = ws.store.put_artifact(policy)
     kept, left_out = _divide(ws, collections, findings, sources, policy)
