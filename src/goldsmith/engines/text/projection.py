@@ -16,6 +16,7 @@ from goldsmith.types.check import Row
 from goldsmith.types.record import (
     Comparison,
     Conversation,
+    Maker,
     Message,
     Rating,
     Role,
@@ -102,6 +103,16 @@ class ProjectedRows(Sequence[Row]):
         """Which source x batch each row belongs to."""
         return Groups.of(self._rows)
 
+    @cached_property
+    def origins(self) -> "Origins":
+        """What each row's origin says, as columns."""
+        return Origins.of(self._rows)
+
+    @cached_property
+    def lines(self) -> NDArray[np.int64]:
+        """Each row's 1-based line [rows]."""
+        return np.fromiter((row.line for row in self._rows), np.int64, len(self._rows))
+
 
 @dataclass(frozen=True, slots=True)
 class Groups:
@@ -128,6 +139,35 @@ class Groups:
         number = {source: i for i, source in enumerate(self.sources)}
         table = np.array([number[source] for source, _ in self.names], np.int32)
         return table[self.of_row] if len(self.names) else np.zeros(0, np.int32)
+
+
+@dataclass(frozen=True, slots=True)
+class Origins:
+    """What the rows' sources state about them, one entry per row in every list (`groups` has source and batch)."""
+
+    maker: list[Maker]
+    generator: list[str | None]
+    generation_depth: list[int | None]
+    licence: list[str | None]
+    domain: list[str | None]
+    language: list[str | None]
+    annotator: list[str | None]
+    project: list[str | None]
+
+    @classmethod
+    def of(cls, rows: Sequence[Row]) -> "Origins":
+        """Origins of these rows."""
+        told = [row.record.origin for row in rows]
+        return cls(
+            maker=[o.maker for o in told],
+            generator=[o.generator for o in told],
+            generation_depth=[o.generation_depth for o in told],
+            licence=[o.licence for o in told],
+            domain=[o.domain for o in told],
+            language=[o.language for o in told],
+            annotator=[o.annotator for o in told],
+            project=[o.project for o in told],
+        )
 
 
 def project(rows: Sequence[Row]) -> ProjectedRows:
