@@ -4,10 +4,10 @@ A check receives a `Sequence[Row]`. `project(rows)` gives its columns; when the 
 (as `goldsmith.engines.screening.screen` hands out) they are computed on first use and kept with the rows.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import overload
+from typing import Any, TypeVar, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +24,8 @@ from goldsmith.types.record import (
     ToolCallPart,
     ToolResultPart,
 )
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +78,7 @@ class ProjectedRows(Sequence[Row]):
 
     def __init__(self, rows: Sequence[Row]) -> None:
         self._rows = rows
+        self._shared: dict[Hashable, Any] = {}
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -112,6 +115,13 @@ class ProjectedRows(Sequence[Row]):
     def lines(self) -> NDArray[np.int64]:
         """Each row's 1-based line [rows]."""
         return np.fromiter((row.line for row in self._rows), np.int64, len(self._rows))
+
+    def shared(self, key: Hashable, make: Callable[[], T]) -> T:
+        """What `make` gives, computed for the first check that asks by this key and kept for the others."""
+        if key not in self._shared:
+            self._shared[key] = make()
+        found: T = self._shared[key]
+        return found
 
 
 @dataclass(frozen=True, slots=True)
