@@ -33,7 +33,7 @@ SHOWN = 12
     "--votes",
     type=click.Path(path_type=Path, exists=True, dir_okay=False),
     default=None,
-    help="Annotator votes: item, annotator, label, gold or null.",
+    help="Annotator votes: item, annotator, label; if known gold, seconds, position, domain, text, line.",
 )
 @click.option("--strict", is_flag=True, help="Refuse the file at its first faulty row.")
 @click.option("--off", multiple=True, help="Leave a check out (repeatable).")

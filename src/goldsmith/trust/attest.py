@@ -31,6 +31,12 @@ ROLES: Mapping[str, frozenset[KeyRole]] = {
     "admission": frozenset({KeyRole.OPERATOR}),
     "withdrawal": frozenset({KeyRole.OPERATOR, KeyRole.PROMOTER, KeyRole.REVIEWER}),
     "review": frozenset({KeyRole.REVIEWER}),
+    "contract": frozenset({KeyRole.OPERATOR, KeyRole.SOURCE}),
+    "accept": frozenset({KeyRole.OPERATOR, KeyRole.REVIEWER}),
+    "reject": frozenset({KeyRole.OPERATOR, KeyRole.REVIEWER}),
+    "dispute": frozenset({KeyRole.SOURCE}),
+    "answer": frozenset({KeyRole.OPERATOR, KeyRole.REVIEWER}),
+    "redelivery": frozenset({KeyRole.SOURCE}),
 }
 """Who may state what. A verdict of the promotion gate is the promoter's alone."""
 

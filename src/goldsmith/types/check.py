@@ -18,12 +18,26 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Vote:
-    """One annotator's label for one item; `gold` is the known right label, where there is one."""
+    """One annotator's label for one item. What is not known is None.
+
+    `gold`: the known right label. `seconds`: how long the annotator took. `position`: where the chosen option was shown
+    ("first", "left", "1"). `length`: characters that had to be read. `domain` and `text`: what the item is about, and
+    its wording. `time`: when, RFC 3339. `line`: the line of the checked file that the vote is about. `repeat`: the item
+    that this one shows again, unannounced, to measure whether an annotator keeps to an answer.
+    """
 
     item: str
     annotator: str
     label: str
     gold: str | None = None
+    seconds: float | None = None
+    position: str | None = None
+    length: int | None = None
+    domain: str | None = None
+    text: str | None = None
+    time: str | None = None
+    line: int | None = None
+    repeat: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
