@@ -19,7 +19,7 @@ from goldsmith.types.record import Origin, Record
 
 NAMES = plugins.names("checks")
 FORMATS = {name: plugins.build("sources", name) for name in ("openai_chat", "openai_preference")}
-ORIGIN_FIELDS = ("source", "batch", "maker", "generation_depth", "annotator", "domain")
+ORIGIN_FIELDS = ("source", "batch", "maker", "generator", "generation_depth", "annotator", "domain", "licence")
 
 
 def rows_of(dicts: Sequence[dict[str, Any]]) -> list[Row]:
@@ -36,7 +36,14 @@ def context_of(name: str, which: str = "CAUGHT") -> CheckContext:
     module = plugins.module("checks", name)
     texts = getattr(module, "EVAL_TEXTS", [])
     votes = getattr(module, f"{which}_VOTES", [])
-    return CheckContext(eval_texts=texts, eval_names=["example"] * len(texts), votes=votes)
+    previous = getattr(module, f"{which}_PREVIOUS", None)
+    return CheckContext(
+        eval_texts=texts,
+        eval_names=["example"] * len(texts),
+        votes=votes,
+        use=getattr(module, "USE", ()),
+        previous=None if previous is None else rows_of(previous),
+    )
 
 
 def run(name: str, rows: Sequence[Row], which: str = "CAUGHT") -> CheckReport:

@@ -39,6 +39,19 @@ SHOWN = 12
 @click.option("--off", multiple=True, help="Leave a check out (repeatable).")
 @click.option("--allow-host", "hosts", multiple=True, help="A host that tool calls may name (repeatable).")
 @click.option("--allow-tool", "tools", multiple=True, help="A tool that may be called (repeatable).")
+@click.option(
+    "--use",
+    "uses",
+    multiple=True,
+    type=click.Choice(["train", "commercial", "research", "redistribution"]),
+    help="What the data is wanted for: licences are held against it (repeatable).",
+)
+@click.option(
+    "--previous",
+    type=click.Path(path_type=Path, exists=True),
+    default=None,
+    help="The data set before this one: its human rows may not vanish.",
+)
 @click.option("--source", default="unknown", help="The source of rows that name none.")
 @click.option("--batch", default="unknown", help="The batch of rows that name none.")
 @json_option
@@ -52,6 +65,8 @@ def command(
     off: tuple[str, ...],
     hosts: tuple[str, ...],
     tools: tuple[str, ...],
+    uses: tuple[Any, ...],
+    previous: Path | None,
     source: str,
     batch: str,
     as_json: bool,
@@ -61,7 +76,7 @@ def command(
     from goldsmith.types.recipe import CheckEntry
     from goldsmith.types.record import Origin
 
-    entry = CheckEntry(off=off, allowed_hosts=hosts or None, allowed_tools=tools or None)
+    entry = CheckEntry(off=off, allowed_hosts=hosts or None, allowed_tools=tools or None, use=uses)
     checked, reading = check_file(
         file,
         entry,
@@ -70,6 +85,7 @@ def command(
         evals=evals,
         votes=votes,
         strict=strict,
+        previous=previous,
     )
     if scores is not None:
         checked.screening.write_scores(scores)

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import cast
 
 from goldsmith import plugins
-from goldsmith.engines.evidence import faults_of, rows_of
+from goldsmith.engines.evidence import faults_of, find_release, records_of, rows_of
 from goldsmith.engines.nearest import turns_of
 from goldsmith.engines.reading.read import Reading, read
 from goldsmith.engines.screening import Screening, decide, screen
@@ -63,6 +63,8 @@ def check_collections(
         allowed_hosts=None if entry.allowed_hosts is None else frozenset(entry.allowed_hosts),
         allowed_tools=None if entry.allowed_tools is None else frozenset(entry.allowed_tools),
         trusted_sources=frozenset(trusted),
+        use=entry.use,
+        previous=_previous(ws, entry.previous),
     )
     return _check(rows, faults, checks_of(entry), context)
 
@@ -76,6 +78,7 @@ def check_file(
     evals: Sequence[Path] = (),
     votes: Path | None = None,
     strict: bool = False,
+    previous: Path | None = None,
 ) -> tuple[Checked, Reading]:
     """Check a file alone, without a workspace or keys; its rows' own `source` and `batch` are taken at their word.
 
@@ -102,8 +105,17 @@ def check_file(
         votes=read_votes(votes) if votes else (),
         allowed_hosts=None if entry.allowed_hosts is None else frozenset(entry.allowed_hosts),
         allowed_tools=None if entry.allowed_tools is None else frozenset(entry.allowed_tools),
+        use=entry.use,
+        previous=read(previous, formats, origin_defaults=default).rows if previous else None,
     )
     return _check(rows, faults, checks_of(entry), context), reading
+
+
+def _previous(ws: Workspace, name: str | None) -> list[Row] | None:
+    if name is None:
+        return None
+    _, made = find_release(ws, name)
+    return [Row(line, record) for line, record in enumerate(records_of(ws, made), 1)]
 
 
 def checks_of(entry: CheckEntry) -> list[Check]:

@@ -52,6 +52,10 @@ class CheckContext:
     allowed_hosts: frozenset[str] | None = None
     allowed_tools: frozenset[str] | None = None
     trusted_sources: frozenset[str] = frozenset()
+    use: tuple[str, ...] = ()
+    """What the data is wanted for: train, commercial, research, redistribution."""
+    previous: Sequence[Row] | None = None
+    """The rows of the release before this one."""
 
 
 @dataclass(frozen=True, slots=True)

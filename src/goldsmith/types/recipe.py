@@ -57,6 +57,10 @@ class CheckEntry(Frozen):
     """Checks of third parties, by dotted path."""
     allowed_hosts: tuple[str, ...] | None = None
     allowed_tools: tuple[str, ...] | None = None
+    use: tuple[Literal["train", "commercial", "research", "redistribution"], ...] = ()
+    """What the data is wanted for; licences are held against it."""
+    previous: str | None = None
+    """The release before this one (name or digest): its human rows may not vanish, and drift is measured against it."""
 
 
 class ReleasePolicy(Frozen):
