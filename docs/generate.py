@@ -12,7 +12,7 @@ from goldsmith.types import recipe as recipes
 
 HERE = Path(__file__).parent / "reference"
 MADE = "<!-- made by docs/generate.py; do not edit -->\n"
-KINDS: tuple[plugins.Kind, ...] = ("sources", "checks", "methods", "evals")
+KINDS: tuple[plugins.Kind, ...] = ("sources", "checks", "methods", "evals", "attacks")
 
 
 def command_line() -> str:

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from goldsmith.types.artifact import Spec
 from goldsmith.types.errors import BadInput, Unavailable
 
-Kind = Literal["sources", "checks", "methods", "evals", "judges", "defences"]
+Kind = Literal["sources", "checks", "methods", "evals", "judges", "defences", "attacks"]
 
 
 def names(kind: Kind) -> list[str]:
