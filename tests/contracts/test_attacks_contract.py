@@ -69,7 +69,9 @@ def test_changes_exactly_the_rows_it_names(name: str, seed: int) -> None:
         changed = {new.annotator for old, new in zip(context.votes, planted.context.votes, strict=True) if old != new}
         assert changed <= planted.annotators
         assert changed
-        assert all(a.item == b.item and a.gold == b.gold for a, b in zip(context.votes, planted.context.votes))
+        assert all(
+            a.item == b.item and a.gold == b.gold for a, b in zip(context.votes, planted.context.votes, strict=True)
+        )
         assert planted.rows == rows
         return
     assert len(planted.at) == PLAN.records

@@ -19,6 +19,7 @@ COMMANDS = {
     "sign": "Sign a file as the next delivery of a source.",
     "collect": "Take in the signed deliveries a recipe names.",
     "check": "Look for what would spoil a model in a file of feedback.",
+    "drill": "Plant known attacks into a copy of a file, and see what the checks find.",
     "show": "Show records, findings, what was left out, or the capabilities there are.",
     "examine": "Examine a model with a recipe's evals.",
     "promote": "Judge an examined model by a policy file.",
