@@ -27,6 +27,7 @@ from goldsmith.types.finding import Finding, Outcome, Severity, SourceVerdict
 
 COMBINED = "combined"
 _ORDER = {Severity.QUARANTINE: 0, Severity.EXCLUDE: 1, Severity.WARN: 2, Severity.NOTE: 3}
+_SCORE_ROWS = 1 << 17
 _UNKNOWN_CHECK_CLEAN_SHARE = 0.01
 """What a full score of a check without a clean table is taken for: one clean row in a hundred scores that high."""
 
@@ -78,9 +79,8 @@ class Screening:
         import pyarrow.parquet as pq
 
         columns = {**dict(sorted(self.scores.items())), COMBINED: self.combined}
-        lines = pa.array([row.line for row in self.rows], pa.int64())
-        sources = pa.array([row.record.origin.source for row in self.rows], pa.string())
-        batches = pa.array([row.record.origin.batch for row in self.rows], pa.string())
+        view = project(self.rows)
+        names, of_row = view.groups.names, view.groups.of_row
         schema = pa.schema(
             [
                 ("line", pa.int64()), ("source", pa.string()), ("batch", pa.string()),
@@ -91,9 +91,18 @@ class Screening:
         try:
             with pq.ParquetWriter(partial, schema, compression="zstd") as writer:
                 for name, values in columns.items():
-                    check = pa.DictionaryArray.from_arrays(pa.array(np.zeros(len(values), np.int32)), pa.array([name]))
-                    score = pa.array(values, pa.float64(), mask=np.isnan(values))
-                    writer.write_table(pa.table([lines, sources, batches, check, score], schema=schema))
+                    for first in range(0, len(values), _SCORE_ROWS):
+                        part = slice(first, first + _SCORE_ROWS)
+                        own = of_row[part].tolist()
+                        check = pa.DictionaryArray.from_arrays(pa.array(np.zeros(len(own), np.int32)), pa.array([name]))
+                        arrays = [
+                            pa.array(view.lines[part], pa.int64()),
+                            pa.array([names[group][0] for group in own], pa.string()),
+                            pa.array([names[group][1] for group in own], pa.string()),
+                            check,
+                            pa.array(values[part], pa.float64(), mask=np.isnan(values[part])),
+                        ]
+                        writer.write_table(pa.table(arrays, schema=schema))
             partial.replace(path)
         except OSError as error:
             partial.unlink(missing_ok=True)
@@ -184,9 +193,8 @@ def decide(findings: Sequence[Finding], rows: Sequence[Row]) -> tuple[SourceVerd
     source x batch; records that are left out one by one never make a batch fail. A finding without a batch concerns
     every batch of its source.
     """
-    counts: dict[tuple[str, str], int] = defaultdict(int)
-    for row in rows:
-        counts[row.record.origin.source, row.record.origin.batch] += 1
+    groups = project(rows).groups
+    counts = dict(zip(groups.names, groups.counts().tolist(), strict=True))
     out = excluded(findings)
     left_out: dict[tuple[str, str], int] = defaultdict(int)
     for source, batch, _ in out:
@@ -225,8 +233,8 @@ def excluded(findings: Sequence[Finding]) -> dict[tuple[str, str, int], str]:
 
 
 def _as_array(name: str, report: CheckReport, count: int) -> NDArray[np.float64]:
-    values = [math.nan if score is None else float(score) for score in report.scores or ()]
-    array = np.array(values, np.float64)
+    told: Iterable[float | None] = () if report.scores is None else report.scores
+    array = np.fromiter((math.nan if score is None else score for score in told), np.float64)
     if len(array) != count or bool((array < -1e-9).any()) or bool((array > 1 + 1e-9).any()):
         raise BadInput(
             f"check {name} gave scores that do not fit the rows",

@@ -1,11 +1,13 @@
 """Collections -> findings: every check over all rows together, because contrast between sources is evidence."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
 from goldsmith import plugins
+from goldsmith.engines.dataflow.engine import Engine
+from goldsmith.engines.dataflow.intake import Intake
 from goldsmith.engines.evidence import faults_of, find_release, records_of, rows_of
 from goldsmith.engines.nearest import turns_of
 from goldsmith.engines.reading.read import Reading, read
@@ -79,15 +81,33 @@ def check_file(
     votes: Path | None = None,
     strict: bool = False,
     previous: Path | None = None,
+    engine: Engine | None = None,
+    scratch: Path | None = None,
+    progress: Callable[[int, int], None] = lambda *_: None,
 ) -> tuple[Checked, Reading]:
     """Check a file alone, without a workspace or keys; its rows' own `source` and `batch` are taken at their word.
 
-    With `strict` the first faulty row is an error. Errors: BadInput for a faulty file.
+    With `strict` the first faulty row is an error. `engine` maps the parts of the file (in this process, by default);
+    of a large file they lie in `scratch`, from where a run that was killed is taken up; `progress(parts, reused)`
+    follows them. Errors: BadInput for a faulty file; Unavailable for a full disk.
     """
     formats = cast(list[RowFormat], plugins.build_all("sources"))
+    texts = [(str(one), text) for one in evals for text in _eval_texts(one, formats)]
+    context = CheckContext(
+        eval_names=[name for name, _ in texts],
+        eval_texts=[text for _, text in texts],
+        votes=read_votes(votes) if votes else (),
+        allowed_hosts=None if entry.allowed_hosts is None else frozenset(entry.allowed_hosts),
+        allowed_tools=None if entry.allowed_tools is None else frozenset(entry.allowed_tools),
+        use=entry.use,
+        previous=_rows_of_file(previous, formats, origin, scratch) if previous else None,
+    )
+    checks = checks_of(entry)
     reading = read(path, formats, format_name=format_name, origin_defaults=origin or Origin())
-    rows = reading.rows
+    intake = Intake(reading, checks, context, engine=engine, scratch=scratch, progress=progress)
+    rows = intake.rows()
     if strict and reading.faults:
+        intake.done(rows)
         first = reading.faults[0]
         raise BadInput(
             f"{len(reading.faults)} faulty row(s), the first: {first.what}",
@@ -98,17 +118,16 @@ def check_file(
         )
     default = origin or Origin()
     faults = [_fault(f.line, str(f), default.source, default.batch) for f in reading.faults]
-    texts = [(str(one), text) for one in evals for text in _eval_texts(one, formats)]
-    context = CheckContext(
-        eval_names=[name for name, _ in texts],
-        eval_texts=[text for _, text in texts],
-        votes=read_votes(votes) if votes else (),
-        allowed_hosts=None if entry.allowed_hosts is None else frozenset(entry.allowed_hosts),
-        allowed_tools=None if entry.allowed_tools is None else frozenset(entry.allowed_tools),
-        use=entry.use,
-        previous=read(previous, formats, origin_defaults=default).rows if previous else None,
-    )
-    return _check(rows, faults, checks_of(entry), context), reading
+    checked = _check(rows, faults, checks, context)
+    intake.done(rows)
+    return checked, reading
+
+
+def _rows_of_file(path: Path, formats: list[RowFormat], origin: Origin | None, scratch: Path | None) -> Sequence[Row]:
+    intake = Intake(read(path, formats, origin_defaults=origin or Origin()), scratch=scratch)
+    rows = intake.rows()
+    intake.done(rows)
+    return rows
 
 
 def _previous(ws: Workspace, name: str | None) -> list[Row] | None:
@@ -133,7 +152,7 @@ def _eval_texts(path: Path, formats: list[RowFormat]) -> list[str]:
     return [turn.text for row in rows for turn in turns_of(row.record) if turn.role is not Role.TOOL and turn.text]
 
 
-def _check(rows: list[Row], faults: list[Finding], checks: Sequence[Check], context: CheckContext) -> Checked:
+def _check(rows: Sequence[Row], faults: list[Finding], checks: Sequence[Check], context: CheckContext) -> Checked:
     screening = screen(rows, checks, context)
     findings = (*faults, *screening.findings)
     return Checked(rows, screening, findings, decide(findings, rows))

@@ -22,25 +22,29 @@ def json_lines(path: Path, *, zipped: bool, notes: Notes) -> Iterator[RawRow]:
 
     Errors: BadInput where the bytes are not UTF-8 or the gzip stream is broken, with line and byte.
     """
-    number = offset = 0
     with opened(path, zipped=zipped) as stream:
-        while True:
-            line = reading(path, lambda: stream.readline(MAX_ROW_BYTES), f"line {number + 1}, byte {offset}")
-            if not line:
-                return
-            number += 1
-            size = len(line)
-            if number == 1 and line.startswith(_BOM):
-                line = line[3:]
-                notes.facts["byte_order_mark"] = "skipped"
-            if size == MAX_ROW_BYTES and not line.endswith(b"\n"):
-                yield number, _too_long(number)
-                size += _skip_line(path, stream, number, offset)
-            elif line.isspace() or not line:
-                notes.count("blank_lines")
-            else:
-                yield number, _row(path, number, offset, line)
-            offset += size
+        yield from lines_of(stream, path, notes)
+
+
+def lines_of(stream: BinaryIO, path: Path, notes: Notes, *, number: int = 0, offset: int = 0) -> Iterator[RawRow]:
+    """As `json_lines`, of a stream that begins after `number` lines and `offset` bytes of the file."""
+    while True:
+        line = reading(path, lambda: stream.readline(MAX_ROW_BYTES), f"line {number + 1}, byte {offset}")
+        if not line:
+            return
+        number += 1
+        size = len(line)
+        if number == 1 and line.startswith(_BOM):
+            line = line[3:]
+            notes.facts["byte_order_mark"] = "skipped"
+        if size == MAX_ROW_BYTES and not line.endswith(b"\n"):
+            yield number, _too_long(number)
+            size += skip_line(path, stream, number, offset)
+        elif line.isspace() or not line:
+            notes.count("blank_lines")
+        else:
+            yield number, _row(path, number, offset, line)
+        offset += size
 
 
 def _too_long(number: int) -> Fault:
@@ -49,7 +53,8 @@ def _too_long(number: int) -> Fault:
     )
 
 
-def _skip_line(path: Path, stream: BinaryIO, number: int, offset: int) -> int:
+def skip_line(path: Path, stream: BinaryIO, number: int, offset: int) -> int:
+    """Read on to the end of the line; how many bytes were left of it."""
     skipped = 0
     while True:
         piece = reading(path, lambda: stream.readline(_CHUNK), f"line {number}, byte {offset + skipped}")

@@ -13,16 +13,17 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain, islice
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
-from goldsmith.engines.reading import detect, folder, origins
+from goldsmith.engines.reading import detect, folder
 from goldsmith.engines.reading.container import Notes, RawRow, kind_of
 from goldsmith.engines.reading.faults import Fault
-from goldsmith.engines.reading.json_text import encode
+from goldsmith.engines.reading.parse import RowParser
+from goldsmith.engines.reading.pieces import Piece, line_pieces, row_pieces
 from goldsmith.types.check import Row
 from goldsmith.types.errors import BadInput, Unavailable
-from goldsmith.types.record import Origin, Record
-from goldsmith.types.row_format import RowFormat, RowProblem
+from goldsmith.types.record import Origin
+from goldsmith.types.row_format import RowFormat
 
 DETECTION_ROWS = 200
 """How many usable rows are looked at before the first is handed out."""
@@ -47,16 +48,13 @@ class Reading:
         mixed: Literal["allow", "refuse"],
     ) -> None:
         self.path = path
-        self._formats = formats
-        self._defaults = origin_defaults
-        self._row_origin = row_origin
+        self._parser = RowParser(formats, origin_defaults, row_origin)
         self._mixed = mixed
         self._notes = Notes()
         self._faults: list[Fault] = []
         self._counts: Counter[str] = Counter()
         self._parts: list[tuple[int, Path]] = []
         self._rows: list[Row] | None = None
-        self._usual: RowFormat | None = None
         self._started = False
         self.container, self._raw = _container(path, self._notes, self._parts)
 
@@ -117,10 +115,10 @@ class Reading:
     def _batches(self, size: int) -> Iterator[list[Row]]:
         raw = self._raw
         first = list(islice(raw, DETECTION_ROWS))
-        self._look_ahead([row for _, row in first if not isinstance(row, Fault)])
+        self._look_ahead(first)
         rows = chain(first, raw)
         while True:
-            with _uncollected():
+            with uncollected():
                 batch = self._batch(rows, size)
             if len(batch) < size:
                 break
@@ -132,84 +130,64 @@ class Reading:
     def _batch(self, rows: Iterator[RawRow], size: int) -> list[Row]:
         """The next `size` usable rows, fewer at the end."""
         batch: list[Row] = []
-        for line, row in rows:
-            if isinstance(row, Fault):
-                self._faults.append(row)
+        for line, raw in rows:
+            found = raw if isinstance(raw, Fault) else self._parser.row(line, raw)
+            if isinstance(found, Fault):
+                self._faults.append(found)
                 continue
-            try:
-                batch.append(Row(line, self._record(line, row)))
-            except RowProblem as problem:
-                self._faults.append(Fault.of(line, problem))
-            except BadInput:
-                raise
-            except ValueError as error:  # pydantic, of a text that is none
-                self._faults.append(Fault(line, "a value that a record cannot hold", found=str(error).splitlines()[0]))
+            form, row = found
+            if form not in self._counts:
+                self._require_one_format(form, line)
+            self._counts[form] += 1
+            batch.append(row)
             if len(batch) >= size:
                 break
         return batch
 
-    def _look_ahead(self, rows: Sequence[Mapping[str, Any]]) -> None:
-        if len(self._formats) == 1:
-            return
-        problem: RowProblem | None = None
-        for row in rows:
-            try:
-                form = detect.choose(self._formats, row)
-                self._usual = self._usual or form
-            except detect.Ambiguous as ambiguous:
-                raise BadInput(
-                    f"the row format of {self.path.name} is ambiguous",
-                    where=str(self.path),
-                    found=ambiguous.found,
-                    allowed="rows that one format fits best",
-                    next_step="name the format (--format, or `format:` in a recipe)",
-                ) from ambiguous
-            except RowProblem as unclaimed:
-                problem = problem or unclaimed
-        if problem is not None and self._usual is None:
-            raise BadInput(
-                f"no row format fits the first rows of {self.path.name}",
-                where=str(self.path),
-                found=problem.found,
-                allowed=problem.allowed,
-                next_step="name the format and its fields, or convert the rows",
-            ) from problem
+    def _look_ahead(self, first: Sequence[RawRow]) -> None:
+        usable = [row for _, row in first if not isinstance(row, Fault)]
+        self._parser.look_ahead(usable, self.path.name, str(self.path))
 
-    def _record(self, line: int, row: dict[str, Any]) -> Record:
-        formats = self._formats
-        form = formats[0] if len(formats) == 1 else self._detected(row)
-        content, rest = form.parse(row)
-        if self._mixed == "refuse" and self._counts and form.id not in self._counts:
+    def _require_one_format(self, form: str, line: int) -> None:
+        if self._mixed == "refuse" and self._counts:
             raise BadInput(
                 f"{self.path.name} mixes row formats",
                 where=f"{self.path}, {self.place(line)}",
-                found=f"{form.id} after {next(iter(self._counts))}",
+                found=f"{form} after {next(iter(self._counts))}",
                 allowed="one row format in a file",
                 next_step="split the file",
             )
-        origin = origins.take(rest, self._defaults, row_origin=self._row_origin)
-        record = Record(content=content, origin=origin, extra=encode(rest, sort_keys=True) if rest else None)
-        self._counts[form.id] += 1
-        return record
 
-    def _detected(self, row: dict[str, Any]) -> RowFormat:
-        """The row's format. A row that none claims is explained as the file's usual format, if it has its field."""
-        try:
-            form = detect.choose(self._formats, row)
-        except detect.Ambiguous:
-            raise
-        except RowProblem as unclaimed:
-            if self._usual is not None:
-                try:
-                    self._usual.parse(row)
-                except RowProblem as precise:
-                    root = (precise.where or "").split(".")[0].split("[")[0]
-                    if row.get(root) is not None:
-                        raise precise from unclaimed
-            raise
-        if self._usual is None:
-            self._usual = form
-        return form
+    def parser(self) -> RowParser:
+        """What parses this file's rows, its usual format recognised by the first of them. Errors: BadInput."""
+        self._look_ahead(list(islice(raw_rows(self.path), DETECTION_ROWS)))
+        return self._parser
+
+    def pieces(self, size: int) -> Iterator[Piece]:
+        """The raw rows in pieces of about `size` bytes of text, in the file's order, to be parsed apart. Once only.
+
+        Whoever parses a piece hands its outcome to `account`, and calls `close` after the last. Errors: as `batches`.
+        """
+        if self._started:
+            raise BadInput("this file is already being read", where=str(self.path), next_step="read() it again")
+        self._started = True
+        if self.container in ("jsonl", "jsonl.gz"):
+            return line_pieces(self.path, zipped=self.container == "jsonl.gz", size=size)
+        return row_pieces(self._raw, size)
+
+    def account(self, formats: Mapping[str, int], faults: Sequence[Fault], notes: Mapping[str, str | int]) -> None:
+        """Enter what a piece held into `format_counts`, `faults` and `facts`."""
+        self._counts.update(formats)
+        self._faults.extend(faults)
+        for name, value in notes.items():
+            if isinstance(value, int):
+                self._notes.count(name, value)
+            else:
+                self._notes.facts[name] = value
+
+    def close(self) -> None:
+        """All pieces were accounted for. Errors: BadInput if no row of the file can be used."""
+        self._require_rows()
 
     def _require_rows(self) -> None:
         if self._counts:
@@ -254,7 +232,7 @@ def read(
 
 
 @contextlib.contextmanager
-def _uncollected() -> Iterator[None]:
+def uncollected() -> Iterator[None]:
     """No garbage collection while a batch is built: rows hold no cycles, and looking for some takes half the time."""
     enabled = gc.isenabled()
     gc.disable()

@@ -29,7 +29,7 @@ def by_group(rows: ProjectedRows, indices: Iterable[int]) -> Iterator[tuple[str,
         members.setdefault(int(rows.groups.of_row[index]), []).append(index)
     for group in sorted(members):
         source, batch = rows.groups.names[group]
-        yield source, batch, sorted(members[group], key=lambda i: rows[i].line)
+        yield source, batch, sorted(members[group], key=lambda i: int(rows.lines[i]))
 
 
 def findings_by_group(
@@ -55,7 +55,7 @@ def findings_by_group(
                     "score": score,
                     "evidence": evidence.replace("{n}", str(len(members))),
                     "subject": subject,
-                    "lines": tuple(rows[i].line for i in members),
+                    "lines": tuple(int(rows.lines[i]) for i in members),
                     "source": source,
                     "batch": batch,
                     "examples": tuple(dict.fromkeys(shown))[:EXAMPLES_PER_FINDING],

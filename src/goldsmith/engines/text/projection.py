@@ -4,6 +4,7 @@ A check receives a `Sequence[Row]`. `project(rows)` gives its columns; when the 
 (as `goldsmith.engines.screening.screen` hands out) they are computed on first use and kept with the rows.
 """
 
+import hashlib
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -12,13 +13,15 @@ from typing import Any, TypeVar, overload
 import numpy as np
 from numpy.typing import NDArray
 
-from goldsmith.types.check import Row
+from goldsmith.engines.text.features import Features, MapsRows
+from goldsmith.types.check import CheckContext, Row
 from goldsmith.types.record import (
     Comparison,
     Conversation,
     Maker,
     Message,
     Rating,
+    Record,
     Role,
     Text,
     ToolCallPart,
@@ -43,9 +46,10 @@ class Call:
     answered: bool | None
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Columns:
-    """One entry per row in every list; texts keep their case.
+    """One entry per row in every column; texts keep their case. A column is a read-only sequence: iterate it in order,
+    index it or slice it; of a large corpus it lies on the disk.
 
     `user`: all user turns joined by newlines, `user_turns` of them. `answer`: the assistant's text that would be
     learnt (for comparisons the chosen side; empty for ratings labelled bad). `rejected`: text of the rejected or bad
@@ -55,19 +59,19 @@ class Columns:
     source share legitimately.
     """
 
-    kind: list[str] = field(default_factory=list)
-    system: list[str] = field(default_factory=list)
-    user: list[str] = field(default_factory=list)
-    user_turns: list[int] = field(default_factory=list)
-    prior: list[str] = field(default_factory=list)
-    answer: list[str] = field(default_factory=list)
-    rejected: list[str | None] = field(default_factory=list)
-    results: list[tuple[tuple[int, str], ...]] = field(default_factory=list)
-    full: list[str] = field(default_factory=list)
-    calls: list[tuple[Call, ...]] = field(default_factory=list)
-    rejected_calls: list[tuple[Call, ...]] = field(default_factory=list)
-    tools: list[tuple[str, ...]] = field(default_factory=list)
-    schemas: list[str] = field(default_factory=list)
+    kind: Sequence[str]
+    system: Sequence[str]
+    user: Sequence[str]
+    user_turns: Sequence[int]
+    prior: Sequence[str]
+    answer: Sequence[str]
+    rejected: Sequence[str | None]
+    results: Sequence[tuple[tuple[int, str], ...]]
+    full: Sequence[str]
+    calls: Sequence[tuple[Call, ...]]
+    rejected_calls: Sequence[tuple[Call, ...]]
+    tools: Sequence[tuple[str, ...]]
+    schemas: Sequence[str]
 
     def __len__(self) -> int:
         return len(self.full)
@@ -96,10 +100,7 @@ class ProjectedRows(Sequence[Row]):
     @cached_property
     def columns(self) -> Columns:
         """The text columns."""
-        columns = Columns()
-        for row in self._rows:
-            _append(columns, row)
-        return columns
+        return columns_of(self._rows)
 
     @cached_property
     def groups(self) -> "Groups":
@@ -123,6 +124,16 @@ class ProjectedRows(Sequence[Row]):
         found: T = self._shared[key]
         return found
 
+    def features(self, check: MapsRows, context: CheckContext) -> Features:
+        """What the check's map says of these rows."""
+        return Features([0], [check.row_features(self, context)])
+
+    @cached_property
+    def content_digests(self) -> NDArray[np.uint64]:
+        """SHA-256 of each row's content [rows, 4]: equal for the same content, whatever its origin."""
+        found = b"".join(hashlib.sha256(content_json(row.record)).digest() for row in self._rows)
+        return np.frombuffer(found, np.uint64).reshape(-1, 4)
+
 
 @dataclass(frozen=True, slots=True)
 class Groups:
@@ -139,6 +150,10 @@ class Groups:
         number = {key: i for i, key in enumerate(names)}
         return cls(names, np.fromiter((number[key] for key in keys), np.int32, len(keys)))
 
+    def counts(self) -> NDArray[np.int64]:
+        """Rows of each group."""
+        return np.bincount(self.of_row, minlength=len(self.names))
+
     @property
     def sources(self) -> tuple[str, ...]:
         """The sources, sorted."""
@@ -153,16 +168,16 @@ class Groups:
 
 @dataclass(frozen=True, slots=True)
 class Origins:
-    """What the rows' sources state about them, one entry per row in every list (`groups` has source and batch)."""
+    """What the rows' sources state about them, one entry per row in every column (`groups` has source and batch)."""
 
-    maker: list[Maker]
-    generator: list[str | None]
-    generation_depth: list[int | None]
-    licence: list[str | None]
-    domain: list[str | None]
-    language: list[str | None]
-    annotator: list[str | None]
-    project: list[str | None]
+    maker: Sequence[Maker]
+    generator: Sequence[str | None]
+    generation_depth: Sequence[int | None]
+    licence: Sequence[str | None]
+    domain: Sequence[str | None]
+    language: Sequence[str | None]
+    annotator: Sequence[str | None]
+    project: Sequence[str | None]
 
     @classmethod
     def of(cls, rows: Sequence[Row]) -> "Origins":
@@ -180,12 +195,45 @@ class Origins:
         )
 
 
+def content_json(record: Record) -> bytes:
+    """A record's content as JSON: what tells exact duplicates, and what a stored record is rebuilt from."""
+    found: bytes = record.content.__pydantic_serializer__.to_json(record.content)
+    return found
+
+
 def project(rows: Sequence[Row]) -> ProjectedRows:
     """`rows` with their columns; the same object if it already has them."""
     return rows if isinstance(rows, ProjectedRows) else ProjectedRows(rows)
 
 
-def _append(columns: Columns, row: Row) -> None:
+def columns_of(rows: Sequence[Row]) -> Columns:
+    """The text columns of these rows, in memory."""
+    columns = _Lists()
+    for row in rows:
+        _append(columns, row)
+    return Columns(**{name: getattr(columns, name) for name in Columns.__dataclass_fields__})
+
+
+@dataclass(slots=True)
+class _Lists:
+    """Columns being filled."""
+
+    kind: list[str] = field(default_factory=list)
+    system: list[str] = field(default_factory=list)
+    user: list[str] = field(default_factory=list)
+    user_turns: list[int] = field(default_factory=list)
+    prior: list[str] = field(default_factory=list)
+    answer: list[str] = field(default_factory=list)
+    rejected: list[str | None] = field(default_factory=list)
+    results: list[tuple[tuple[int, str], ...]] = field(default_factory=list)
+    full: list[str] = field(default_factory=list)
+    calls: list[tuple[Call, ...]] = field(default_factory=list)
+    rejected_calls: list[tuple[Call, ...]] = field(default_factory=list)
+    tools: list[tuple[str, ...]] = field(default_factory=list)
+    schemas: list[str] = field(default_factory=list)
+
+
+def _append(columns: _Lists, row: Row) -> None:
     content = row.record.content
     columns.kind.append(content.kind)
     if isinstance(content, Text):

@@ -1,0 +1,1 @@
+"""Corpora larger than memory: a file becomes parts of columns, mapped anywhere, read back without holding them."""
