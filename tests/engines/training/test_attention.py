@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from goldsmith.engines.chat import Chat
-from goldsmith.engines.training import guards
+from goldsmith.engines.training import attention, guards
 from goldsmith.engines.training.batches import flat_batch
 from goldsmith.engines.training.guards import choose_way
 from goldsmith.engines.training.policy import Policy
@@ -140,3 +140,53 @@ def test_a_model_whose_batches_differ_is_refused(tiny: Any, monkeypatch: pytest.
     monkeypatch.setattr(guards, "_difference", lambda *_: 0.3)
     with pytest.raises(BadInput, match="other log-probabilities in a batch than alone"):
         choose_way(policy, rows()[:2], 32)
+
+
+def varlen_by_hand(q: Any, k: Any, v: Any, cu_q: Any, cu_k: Any, max_q: int, max_k: int, **named: Any) -> torch.Tensor:
+    """What the flash kernel for segments of different lengths promises: causal, aligned to the end."""
+    assert max_q == int(cu_q.diff().max())
+    assert max_k == int(cu_k.diff().max())
+    out = torch.empty_like(q)
+    for a, b, c, d in zip(cu_q[:-1].tolist(), cu_q[1:].tolist(), cu_k[:-1].tolist(), cu_k[1:].tolist(), strict=True):
+        groups = q.shape[1] // k.shape[1]
+        query, key, value = (t.transpose(0, 1) for t in (q[a:b], k[c:d], v[c:d]))
+        key, value = key.repeat_interleave(groups, 0), value.repeat_interleave(groups, 0)
+        seen = torch.ones(b - a, d - c, dtype=torch.bool).tril((d - c) - (b - a))
+        mixed = torch.nn.functional.scaled_dot_product_attention(query, key, value, seen, scale=named["scale"])
+        out[a:b] = mixed.transpose(0, 1)
+    return out
+
+
+@pytest.mark.parametrize("share", [True, False])
+def test_the_layout_for_one_kernel_gives_what_the_segments_give(
+    tiny: Any, monkeypatch: pytest.MonkeyPatch, share: bool
+) -> None:
+    policy = policy_of(tiny, "llama", {})
+    policy.model.eval()
+    policy.take("flat")
+    batch = flat_batch(rows(), range(4), share=share)
+
+    def run() -> tuple[torch.Tensor, list[torch.Tensor]]:
+        found = policy.logprobs(batch)
+        return found.detach(), list(torch.autograd.grad(found.sum(), [p for _, p in policy.trainable()]))
+
+    segments = run()
+    monkeypatch.setattr(attention, "varlen_attn", varlen_by_hand)
+    monkeypatch.setattr(
+        Policy, "_layout", lambda self, b: attention.varlen(b.layout, torch.device("cpu")).as_arguments()
+    )
+    kernel = run()
+    torch.testing.assert_close(kernel[0], segments[0], rtol=1e-5, atol=1e-5)
+    for a, b in zip(kernel[1], segments[1], strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-5)
+
+
+def test_the_kernel_refuses_what_it_cannot_do(tiny: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    policy = policy_of(tiny, "mistral", {"sliding_window": 4})
+    policy.take("flat")
+    monkeypatch.setattr(attention, "varlen_attn", varlen_by_hand)
+    monkeypatch.setattr(
+        Policy, "_layout", lambda self, b: attention.varlen(b.layout, torch.device("cpu")).as_arguments()
+    )
+    with pytest.raises(attention.CannotSteer, match="sliding_window"):
+        policy.logprobs(flat_batch(rows(), range(4)))

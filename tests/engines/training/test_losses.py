@@ -37,11 +37,23 @@ def plain(
 @pytest.mark.parametrize(("scale", "softcap"), [(1.0, None), (0.25, None), (1.0, 3.0), (2.0, 5.0)])
 @pytest.mark.parametrize("rows_at_a_time", [1, 7, 1000])
 @pytest.mark.parametrize("keep", [0, 2**20])
+@pytest.mark.parametrize("gpu_formula", [False, True])
 def test_values_and_gradients_equal_the_formula(
-    monkeypatch: pytest.MonkeyPatch, bias: bool, scale: float, softcap: float | None, rows_at_a_time: int, keep: int
+    monkeypatch: pytest.MonkeyPatch,
+    bias: bool,
+    scale: float,
+    softcap: float | None,
+    rows_at_a_time: int,
+    keep: int,
+    gpu_formula: bool,
 ) -> None:
-    monkeypatch.setattr(losses, "CHUNK_BYTES", rows_at_a_time * 4 * V)
-    monkeypatch.setattr(losses, "KEEP_BYTES", keep)
+    if gpu_formula:
+        if (scale, softcap) != (1.0, None):
+            return
+        monkeypatch.setattr(losses, "_fuses", lambda *_: True)
+        monkeypatch.setattr(losses, "_fused", lambda: (losses._normalise, losses._pull))
+    monkeypatch.setattr(losses, "CHUNK_BYTES", {"cpu": rows_at_a_time * 4 * V})
+    monkeypatch.setattr(losses, "KEEP_BYTES", {"cpu": keep})
     hidden, weight, b, labels = problem(bias)
     leaves = [t for t in (hidden, weight, b) if t is not None]
     coefficients = torch.linspace(-1, 2, N)
@@ -74,8 +86,8 @@ def test_a_frozen_head_gets_no_gradient() -> None:
 
 
 def test_the_full_logit_tensor_never_exists(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(losses, "CHUNK_BYTES", 4 * 4 * V)
-    monkeypatch.setattr(losses, "KEEP_BYTES", 0)
+    monkeypatch.setattr(losses, "CHUNK_BYTES", {"cpu": 4 * 4 * V})
+    monkeypatch.setattr(losses, "KEEP_BYTES", {"cpu": 0})
     widest = 0
     original = Head.logits
 

@@ -3,21 +3,96 @@
 Each segment attends to itself causally and to its ancestors whole (a tree; with no parents: plain packing). It is
 registered with transformers as an attention implementation, so it serves every architecture that takes its attention
 from there; `goldsmith.engines.training.guards` proves on the actual model that a packed row equals the row alone.
+
+Two ways of computing the same: a call of scaled-dot-product attention for each segment (any device and precision), or
+one variable-length flash kernel for all segments (CUDA, half precision), for which each segment's keys are laid out
+behind those of its ancestors: its causal mask is aligned to the end, which is what a branch of a tree needs.
 """
 
+import inspect
 from functools import lru_cache
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 
 from goldsmith.engines.training.batches import Layout
 
+try:
+    from torch.nn.attention.varlen import varlen_attn
+except ImportError:  # torch before 2.10
+    varlen_attn = None  # type: ignore[assignment]
+
 NAME: Final = "goldsmith_flat"
+_VARLEN_TAKES: Final = frozenset(inspect.signature(varlen_attn).parameters) if varlen_attn is not None else frozenset()
+_CAUSAL: Final[dict[str, Any]] = {"window_size": (-1, 0)} if "window_size" in _VARLEN_TAKES else {"is_causal": True}
+HAS_VARLEN: Final = varlen_attn is not None
 
 
 class CannotSteer(ValueError):
     """This model's attention needs something the flat one does not do; the caller takes a slower, general way."""
+
+
+class Varlen(NamedTuple):
+    """A layout as the variable-length kernel wants it; plain tensors and numbers, so that compiled layers see no
+    new shape in every batch.
+
+    `cu_q_S1`, `cu_k_S1`: where each segment's queries and keys begin, int32. `gather_K`: for each key its place in the
+    flat sequence; None where every segment's keys are its own (no tree).
+    """
+
+    cu_q_S1: torch.Tensor
+    cu_k_S1: torch.Tensor
+    gather_K: torch.Tensor | None
+    max_q: int
+    max_k: int
+
+    def as_arguments(self) -> dict[str, Any]:
+        """What a model hands on to its attention."""
+        return {f"varlen_{name}": value for name, value in self._asdict().items()}
+
+
+def varlen(layout: Layout, device: torch.device) -> Varlen:
+    """The layout for the variable-length kernel."""
+    starts = np.concatenate([[0], np.cumsum(layout.lengths)])
+    if all(parent < 0 for parent in layout.parents):
+        cu = torch.from_numpy(starts.astype(np.int32)).to(device, non_blocking=True)
+        longest = max(layout.lengths)
+        return Varlen(cu, cu, None, longest, longest)
+    places, ends = [], [0]
+    for segment in range(len(layout.lengths)):
+        for part in (*layout.ancestors(segment), segment):
+            places.append(np.arange(starts[part], starts[part + 1]))
+        ends.append(ends[-1] + sum(layout.lengths[i] for i in (*layout.ancestors(segment), segment)))
+    return Varlen(
+        torch.from_numpy(starts.astype(np.int32)).to(device, non_blocking=True),
+        torch.from_numpy(np.array(ends, np.int32)).to(device, non_blocking=True),
+        torch.from_numpy(np.concatenate(places)).to(device, non_blocking=True),
+        max(layout.lengths),
+        int(np.diff(ends).max()),
+    )
+
+
+def _varlen_attention(
+    query_BHTD: torch.Tensor, key_BHTD: torch.Tensor, value_BHTD: torch.Tensor, scaling: float | None, at: Varlen
+) -> torch.Tensor:
+    """[B, T, H, D] by one flash kernel over all segments; B is 1."""
+    # Rotary embeddings leave float32 queries under autocast; the kernel wants all three in half precision.
+    half = torch.bfloat16 if value_BHTD.is_cuda and value_BHTD.dtype is torch.float32 else value_BHTD.dtype
+    query, key, value = (t[0].transpose(0, 1).to(half) for t in (query_BHTD, key_BHTD, value_BHTD))
+    if at.gather_K is not None:
+        key, value = key.index_select(0, at.gather_K), value.index_select(0, at.gather_K)
+    groups = query.shape[1] // key.shape[1]
+    named: dict[str, Any] = {"scale": scaling, **_CAUSAL}
+    if groups > 1 and "enable_gqa" in _VARLEN_TAKES:
+        named["enable_gqa"] = True
+    elif groups > 1:
+        key, value = key.repeat_interleave(groups, 1), value.repeat_interleave(groups, 1)
+    places = (at.cu_q_S1, at.cu_k_S1, at.max_q, at.max_k)
+    out: Any = varlen_attn(query.contiguous(), key.contiguous(), value.contiguous(), *places, **named)
+    mixed_1THD: torch.Tensor = out[None]
+    return mixed_1THD
 
 
 @lru_cache(maxsize=4096)
@@ -40,17 +115,21 @@ def flat_attention(
 ) -> tuple[torch.Tensor, None]:
     """The attention function transformers calls; B is 1. Returns [B, T, H, D].
 
+    The layout comes as `layout`, or as the fields of `Varlen`, for the variable-length kernel.
+
     Raises:
         CannotSteer: the model asks for a soft cap, attention sinks, a position bias or a window shorter than a row.
     """
+    window = other.get("sliding_window")
+    if "varlen_cu_q_S1" in other:
+        at = Varlen(**{name: other[f"varlen_{name}"] for name in Varlen._fields})
+        _require_plain(other, window is not None and at.max_k > window)
+        if dropout:
+            raise CannotSteer("the variable-length kernel has no dropout")
+        return _varlen_attention(query_BHTD, key_BHTD, value_BHTD, scaling, at), None
     if layout is None:
         raise CannotSteer("the model does not hand the layout on to its attention")
-    window = other.get("sliding_window")
-    asks = [name for name in ("softcap", "s_aux", "position_bias") if other.get(name) is not None]
-    if window is not None and sum(layout.lengths) > window and _longest(layout) > window:
-        asks.append("sliding_window")
-    if asks or other.get("is_causal") is False:
-        raise CannotSteer(f"the model's attention asks for {', '.join(asks) or 'no causality'}")
+    _require_plain(other, window is not None and sum(layout.lengths) > window and _longest(layout) > window)
     groups = query_BHTD.shape[1] // key_BHTD.shape[1]
     if groups > 1:
         key_BHTD = key_BHTD.repeat_interleave(groups, dim=1)
@@ -78,6 +157,14 @@ def flat_attention(
             )
         )
     return torch.cat(outputs, 2).transpose(1, 2).contiguous(), None
+
+
+def _require_plain(other: dict[str, Any], windowed: bool) -> None:
+    asks = [name for name in ("softcap", "s_aux", "position_bias") if other.get(name) is not None]
+    if windowed:
+        asks.append("sliding_window")
+    if asks or other.get("is_causal") is False:
+        raise CannotSteer(f"the model's attention asks for {', '.join(asks) or 'no causality'}")
 
 
 @lru_cache(maxsize=256)

@@ -30,6 +30,11 @@ from goldsmith.trust.canonical import file_digest, spec_text
 from goldsmith.types.errors import BadInput, Tampered, Unavailable
 from goldsmith.types.record import Record
 
+FORWARD_TOKENS = {"cpu": 2048, "cuda": 16384}
+"""Tokens of a packed forward where the settings name none, by device."""
+COMPILE_TOKENS = 20_000_000
+"""A run of so many tokens wins back the minute that compiling takes, on a model of a billion weights or so."""
+
 
 @dataclass(frozen=True, slots=True)
 class TrainingJob:
@@ -150,6 +155,7 @@ class _Run:
         self.facts: dict[str, str | int] = dict(self.chat.facts)
         self.facts |= choose_way(self.policy, self.data.train, self.settings.max_length)
         self.plan = self._plan()
+        self._compile()
         self.optimizer = build_optimizer(self.policy, self.settings, self.plan.steps)
         self.alarm = DegeneratePairs()
         self.progress = _Progress()
@@ -168,10 +174,20 @@ class _Run:
             self.job.seed,
             per_update,
             steps,
-            s.forward_tokens if s.packing == "best_fit" else 0,
+            self._forward_tokens() if s.packing == "best_fit" else 0,
             s.batch_size,
             share=self.policy.shares,
         )
+
+    def _compile(self) -> None:
+        tokens = self.plan.steps * self.plan.rows_per_update * sum(row.tokens for row in self.data.train)
+        long = tokens / len(self.data.train) >= COMPILE_TOKENS and self.policy.device.type == "cuda"
+        if self.settings.compile == "on" or (self.settings.compile == "auto" and long):
+            self.policy.compile()
+            self.facts["compiled"] = "decoder layers"
+
+    def _forward_tokens(self) -> int:
+        return self.settings.forward_tokens or FORWARD_TOKENS[self.policy.device.type]
 
     def _contract(self) -> dict[str, str]:
         return {

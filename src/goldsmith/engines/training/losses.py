@@ -6,14 +6,15 @@ cross-entropy the gradient with respect to hidden states and head is worked out 
 """
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
 
-CHUNK_BYTES = 64 * 2**20
-"""Logits held at a time, as float32."""
-KEEP_BYTES = 128 * 2**20
+CHUNK_BYTES = {"cpu": 64 * 2**20, "cuda": 2**30}
+"""Logits held at a time, as float32, by device; a GPU needs more of them to be busy."""
+KEEP_BYTES = {"cpu": 128 * 2**20, "cuda": 2**30}
 """Logits of up to this size are kept for the backward pass instead of being computed again."""
 
 
@@ -26,9 +27,13 @@ class Head:
     scale: float = 1.0
     softcap: float | None = None
 
+    def raw(self, hidden_NH: torch.Tensor) -> torch.Tensor:
+        """Logits [N, V] before scale and soft cap, in the precision of the matrix product."""
+        return F.linear(hidden_NH, self.weight_VH, self.bias_V)
+
     def logits(self, hidden_NH: torch.Tensor) -> torch.Tensor:
         """float32 logits [N, V]."""
-        out = F.linear(hidden_NH, self.weight_VH, self.bias_V).float()
+        out = self.raw(hidden_NH).float()
         if self.scale != 1.0:
             out = out.mul_(self.scale)
         if self.softcap is not None:
@@ -50,9 +55,31 @@ class Head:
         return grad_NV.mul_(self.scale) if self.scale != 1.0 else grad_NV
 
 
-def _chunks(n: int, vocabulary: int) -> list[tuple[int, int]]:
-    size = max(1, CHUNK_BYTES // (4 * vocabulary))
+def _chunks(n: int, weight_VH: torch.Tensor) -> list[tuple[int, int]]:
+    size = max(1, CHUNK_BYTES.get(weight_VH.device.type, 64 * 2**20) // (4 * weight_VH.shape[0]))
     return [(low, min(low + size, n)) for low in range(0, n, size)]
+
+
+def _normalise(raw_NV: torch.Tensor, label_N1: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """logsumexp and the label's logit, float32 [N, 1] each."""
+    logits = raw_NV.float()
+    return logits.logsumexp(-1, keepdim=True), logits.gather(1, label_N1)
+
+
+def _pull(raw_NV: torch.Tensor, norm_N1: torch.Tensor, label_N1: torch.Tensor, weight_N1: torch.Tensor) -> torch.Tensor:
+    """Gradient of the weighted cross-entropy with respect to the logits, in their precision."""
+    there = torch.arange(raw_NV.shape[1], device=raw_NV.device)[None] == label_N1
+    return (((raw_NV.float() - norm_N1).exp() - there.float()) * weight_N1).to(raw_NV.dtype)
+
+
+@lru_cache(maxsize=1)
+def _fused() -> tuple[Any, Any]:
+    """Both as single kernels: on a GPU these passes over the logits are bound by memory."""
+    return torch.compile(_normalise, dynamic=True), torch.compile(_pull, dynamic=True)
+
+
+def _fuses(head: Head, hidden_NH: torch.Tensor) -> bool:
+    return hidden_NH.device.type == "cuda" and head.scale == 1.0 and head.softcap is None
 
 
 class _Gradients:
@@ -91,9 +118,17 @@ class _CrossEntropy(torch.autograd.Function):
         needs = (ctx.needs_input_grad[0], ctx.needs_input_grad[1], ctx.needs_input_grad[2])
         sums = _Gradients(hidden_NH, head, needs)
         losses = torch.empty(len(labels_N), dtype=torch.float32, device=hidden_NH.device)
-        for low, high in _chunks(len(labels_N), weight_VH.shape[0]):
-            logits = sums.head.logits(hidden_NH[low:high])
+        fuses = _fuses(head, hidden_NH)
+        for low, high in _chunks(len(labels_N), weight_VH):
             label = labels_N[low:high, None]
+            if fuses:
+                raw = sums.head.raw(hidden_NH[low:high])
+                norm, picked = _fused()[0](raw, label)
+                losses[low:high] = (norm - picked).squeeze(1)
+                if any(needs):
+                    sums.add(low, high, _fused()[1](raw, norm, label, weights_N[low:high, None]))
+                continue
+            logits = sums.head.logits(hidden_NH[low:high])
             norm = logits.logsumexp(-1, keepdim=True)
             losses[low:high] = (norm - logits.gather(1, label)).squeeze(1)
             if any(needs):
@@ -124,10 +159,19 @@ class _Logprobs(torch.autograd.Function):
     ) -> torch.Tensor:
         out = torch.empty(len(labels_N), dtype=torch.float32, device=hidden_NH.device)
         norms = torch.empty_like(out)
-        keep = any(ctx.needs_input_grad[:3]) and 4 * len(labels_N) * weight_VH.shape[0] <= KEEP_BYTES
+        most = KEEP_BYTES.get(weight_VH.device.type, 0)
+        keep = any(ctx.needs_input_grad[:3]) and 4 * len(labels_N) * weight_VH.shape[0] <= most
         kept = []
         cast = head.to(hidden_NH.dtype)
-        for low, high in _chunks(len(labels_N), weight_VH.shape[0]):
+        fuses = _fuses(head, hidden_NH)
+        for low, high in _chunks(len(labels_N), weight_VH):
+            if fuses:
+                logits = cast.raw(hidden_NH[low:high])
+                norm, picked = _fused()[0](logits, labels_N[low:high, None])
+                norms[low:high], out[low:high] = norm.squeeze(1), (picked - norm).squeeze(1)
+                if keep:
+                    kept.append(logits)
+                continue
             logits = cast.logits(hidden_NH[low:high])
             norms[low:high] = logits.logsumexp(-1)
             out[low:high] = logits.gather(1, labels_N[low:high, None]).squeeze(1) - norms[low:high]
@@ -142,7 +186,13 @@ class _Logprobs(torch.autograd.Function):
         hidden_NH, labels_N, norms, *kept = ctx.saved_tensors
         needs = (ctx.needs_input_grad[0], ctx.needs_input_grad[1], ctx.needs_input_grad[2])
         sums = _Gradients(hidden_NH, ctx.head, needs)
-        for place, (low, high) in enumerate(_chunks(len(labels_N), ctx.head.weight_VH.shape[0])):
+        fuses = _fuses(ctx.head, hidden_NH)
+        for place, (low, high) in enumerate(_chunks(len(labels_N), ctx.head.weight_VH)):
+            if fuses:
+                raw = kept[place] if kept else sums.head.raw(hidden_NH[low:high])
+                weight = -grads[0][low:high, None]
+                sums.add(low, high, _fused()[1](raw, norms[low:high, None], labels_N[low:high, None], weight))
+                continue
             logits = kept[place] if kept else sums.head.logits(hidden_NH[low:high])
             grad = (logits - norms[low:high, None]).exp_().neg_()
             label = labels_N[low:high, None]

@@ -1,0 +1,326 @@
+"""SFT and DPO beside TRL on one GPU: a Qwen3-0.6B-shaped model with random weights, bf16, rows of chat length.
+
+Run: `python benchmarks/training_gpu.py [--repeats 3] [--updates 12]`. Writes `benchmarks/results/training_gpu.json`.
+Everything happens in one process and the tools take turns; each is warmed up first, so that compiling and loading stay
+out of the times. TRL runs in several settings and the fastest counts. A time covers a whole run over the same rows:
+updates, and for DPO the reference log-probabilities too.
+"""
+
+import argparse
+import gc
+import os
+import statistics
+import tempfile
+import time
+import uuid
+from collections.abc import Callable
+from typing import Any
+
+import results
+import torch
+
+os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
+PEAK_FLOPS = {"NVIDIA H100": 989e12, "NVIDIA H200": 989e12, "NVIDIA A100": 312e12}
+SHAPES = {
+    "0.6b": {"hidden_size": 1024, "intermediate_size": 3072, "num_hidden_layers": 28, "num_attention_heads": 16},
+    "1.7b": {"hidden_size": 2048, "intermediate_size": 6144, "num_hidden_layers": 28, "num_attention_heads": 16},
+    "tiny": {"hidden_size": 64, "intermediate_size": 96, "num_hidden_layers": 2, "num_attention_heads": 4},
+}
+ROWS_PER_UPDATE = {"sft": 64, "dpo": 32}
+
+
+def make_model(options: argparse.Namespace, attention: str = "sdpa") -> Any:
+    """Random weights in float32, as both tools take them for mixed precision."""
+    from transformers import AutoModelForCausalLM, Qwen3Config
+
+    torch.manual_seed(0)
+    tiny = options.size == "tiny"
+    config = Qwen3Config(
+        vocab_size=512 if tiny else 151936,
+        num_key_value_heads=2 if tiny else 8,
+        head_dim=16 if tiny else 128,
+        tie_word_embeddings=True,
+        max_position_embeddings=4096,
+        bos_token_id=None,
+        eos_token_id=0,
+        pad_token_id=1,
+        **SHAPES[options.size],
+    )
+    with torch.device(options.device):
+        return AutoModelForCausalLM.from_config(config, dtype=torch.float32, attn_implementation=attention)
+
+
+def make_rows(kind: str, count: int, vocabulary: int) -> list[dict[str, list[int]]]:
+    """Log-normal lengths: SFT prompts around 150 and answers around 200 tokens; pairs share prompts around 250."""
+    import numpy as np
+
+    rng = np.random.default_rng(7)
+
+    def run(median: float, spread: float, most: int) -> list[int]:
+        length = int(min(most, max(4, rng.lognormal(np.log(median), spread))))
+        return [int(i) for i in rng.integers(2, vocabulary, size=length)]
+
+    if kind == "sft":
+        return [{"prompt": run(150, 0.8, 900), "answer": [*run(200, 0.8, 1100), 0]} for _ in range(count)]
+    return [
+        {"prompt": run(250, 0.8, 900), "chosen": [*run(180, 0.7, 900), 0], "rejected": [*run(180, 0.7, 900), 0]}
+        for _ in range(count)
+    ]
+
+
+def plain_tokenizer() -> Any:
+    """A stand-in: rows are token ids already."""
+    from tokenizers import Tokenizer, models
+    from transformers import PreTrainedTokenizerFast
+
+    core = Tokenizer(models.WordLevel({"<end>": 0, "<pad>": 1, "a": 2}, unk_token="a"))
+    return PreTrainedTokenizerFast(tokenizer_object=core, eos_token="<end>", pad_token="<pad>")
+
+
+class Clock:
+    """Seconds of device work and peak bytes of device memory since `start`."""
+
+    def __init__(self, device: str) -> None:
+        self.cuda = device == "cuda"
+
+    def start(self) -> None:
+        if self.cuda:
+            torch.cuda.synchronize()
+            torch.cuda.reset_peak_memory_stats()
+        self.began = time.perf_counter()
+
+    def stop(self) -> dict[str, float]:
+        if self.cuda:
+            torch.cuda.synchronize()
+        peak = torch.cuda.max_memory_allocated() if self.cuda else 0
+        return {"seconds": time.perf_counter() - self.began, "peak_gib": peak / 2**30}
+
+
+def run_ours(kind: str, rows: list[dict[str, list[int]]], options: argparse.Namespace) -> dict[str, Any]:
+    """One epoch with this project's loop."""
+    import numpy as np
+
+    from goldsmith.engines.chat import Chat
+    from goldsmith.engines.training.batches import Plan
+    from goldsmith.engines.training.guards import choose_way
+    from goldsmith.engines.training.optimizer import build_optimizer
+    from goldsmith.engines.training.policy import Policy
+    from goldsmith.engines.training.rows import Node, Row
+    from goldsmith.methods.dpo import Dpo
+    from goldsmith.methods.sft import Sft
+
+    per_update = ROWS_PER_UPDATE[kind]
+    settings = {"learning_rate": 1e-5, "schedule": "constant", "warmup_share": 0.0, "precision": "bfloat16_mixed"}
+    method: Any = Sft(**settings) if kind == "sft" else Dpo(**settings)
+    policy = Policy(make_model(options).train(), Chat(plain_tokenizer()), method, "unused")
+
+    def node(ids: list[int], trained: bool, parent: int = -1) -> Node:
+        return Node(np.array(ids, dtype=np.int32), np.full(len(ids), trained), parent)
+
+    made = []
+    for i, row in enumerate(rows):
+        if kind == "sft":
+            ids, mask = row["prompt"] + row["answer"], [False] * len(row["prompt"]) + [True] * len(row["answer"])
+            nodes: tuple[Node, ...] = (Node(np.array(ids, dtype=np.int32), np.array(mask)),)
+        else:
+            nodes = (node(row["prompt"], False), node(row["chosen"], True, 0), node(row["rejected"], True, 0))
+        made.append(Row(nodes, str(i), str(i)))
+
+    class InOrder(Plan):
+        def rows_of(self, step: int) -> list[int]:
+            return list(range(step * per_update, (step + 1) * per_update))
+
+    facts = choose_way(policy, made, 4096)
+    if options.compile:
+        policy.compile()
+    tokens = options.forward_tokens
+    plan = InOrder(tuple(made), 0, per_update, len(made) // per_update, tokens, 8, share=policy.shares)
+    optimizer = build_optimizer(policy, method, plan.steps)
+    clock = Clock(options.device)
+    clock.start()
+    prepared = method.prepare(policy, made, plan)
+    seen = list(method.steps(policy, plan, optimizer, prepared, 0))
+    found: dict[str, Any] = clock.stop()
+    forward = sum(m.tokens for m in seen)
+    return {**found, "losses": [m.loss for m in seen], "tokens": forward, "way": facts["batching"]}
+
+
+PEERS: dict[str, dict[str, dict[str, Any]]] = {
+    "sft": {
+        "padded": {"batch": 8, "attention": "sdpa", "packing": False},
+        "packed_sdpa": {"batch": 4, "attention": "sdpa", "packing": True},
+        "packed_flex": {"batch": 4, "attention": "flex_attention", "packing": True},
+    },
+    "dpo": {
+        "padded": {"batch": 4, "attention": "sdpa", "precompute": False},
+        "padded_precomputed": {"batch": 4, "attention": "sdpa", "precompute": True},
+    },
+}
+
+
+def run_peer(kind: str, rows: list[dict[str, list[int]]], options: argparse.Namespace, setting: dict[str, Any]) -> Any:
+    """One epoch with TRL."""
+    import trl
+    from datasets import Dataset
+    from transformers.utils import logging
+
+    logging.set_verbosity_error()
+    per_update, packing = ROWS_PER_UPDATE[kind], setting.get("packing", False)
+    batch = setting["batch"]
+    shared: dict[str, Any] = {
+        "use_cpu": options.device == "cpu",
+        "bf16": True,
+        "per_device_train_batch_size": batch,
+        # Packed rows hold 4,096 tokens, as many as nine or ten of these rows.
+        "gradient_accumulation_steps": max(1, per_update // batch // (9 if packing else 1)),
+        "num_train_epochs": 1,
+        "learning_rate": 1e-5,
+        "lr_scheduler_type": "constant",
+        "warmup_steps": 0,
+        "weight_decay": 0.0,
+        "logging_steps": 1,
+        "report_to": [],
+        "save_strategy": "no",
+        "activation_checkpointing": False,
+        "train_sampling_strategy": "sequential",
+        "disable_tqdm": True,
+    }
+    model = make_model(options, setting["attention"])
+    with tempfile.TemporaryDirectory() as folder:
+        if kind == "sft":
+            data = Dataset.from_list(
+                [
+                    {"input_ids": r["prompt"] + r["answer"], "labels": [-100] * len(r["prompt"]) + r["answer"]}
+                    for r in rows
+                ]
+            )
+            config = trl.SFTConfig(
+                output_dir=folder,
+                max_length=4096 if packing else None,
+                packing=packing,
+                shuffle_dataset=False,
+                dataset_kwargs=None if packing else {"skip_prepare_dataset": True},
+                remove_unused_columns=packing,
+                **shared,
+            )
+            trainer: Any = trl.SFTTrainer(
+                model=model, args=config, train_dataset=data, processing_class=plain_tokenizer()
+            )
+        else:
+            config = trl.DPOConfig(output_dir=folder, max_length=None, **shared)
+            dummy = Dataset.from_list([{"prompt": "a", "chosen": " a", "rejected": " a"}])
+            trainer = trl.DPOTrainer(
+                model=model,
+                ref_model=make_model(options),
+                args=config,
+                train_dataset=dummy,
+                processing_class=plain_tokenizer(),
+            )
+            trainer.train_dataset = Dataset.from_list([{f"{k}_ids": v for k, v in r.items()} for r in rows])
+        clock = Clock(options.device)
+        clock.start()
+        if setting.get("precompute"):
+            _precompute(trainer)
+        trainer.train()
+        found = clock.stop()
+    return {**found, "losses": [line["loss"] for line in trainer.state.log_history if "loss" in line]}
+
+
+def _precompute(trainer: Any) -> None:
+    """What `precompute_ref_log_probs=True` does, on rows that are tokens already; nothing comes from its cache."""
+    trainer.train_dataset._fingerprint = uuid.uuid4().hex
+    trainer.train_dataset = trainer._precompute_ref_logps(
+        trainer.train_dataset, "train", trainer.args.per_device_train_batch_size
+    )
+    trainer.precompute_ref_logps = True
+    trainer.ref_model = None
+
+
+def _fresh(run: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    found = run()
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+    return found
+
+
+def compare(kind: str, options: argparse.Namespace) -> list[dict[str, Any]]:
+    """Interleaved repeats; rows for speed and memory beside the fastest setting of the peer."""
+    count = ROWS_PER_UPDATE[kind] * options.updates
+    rows = make_rows(kind, count, 512 if options.size == "tiny" else 151936)
+    labels = sum(len(r.get("answer", r.get("chosen", []))) + len(r.get("rejected", [])) for r in rows)
+    ours: list[dict[str, Any]] = []
+    peers: dict[str, list[dict[str, Any]]] = {name: [] for name in PEERS[kind]}
+    for turn in range(options.repeats + 1):
+        measured = _fresh(lambda: run_ours(kind, rows, options))
+        ours += [measured] if turn else []
+        print(kind, "ours", turn, measured["seconds"], measured["losses"][:3], measured["way"], flush=True)
+        for name, setting in list(PEERS[kind].items()):
+            if name not in peers:
+                continue
+            try:
+                measured = _fresh(lambda setting=setting: run_peer(kind, rows, options, setting))  # type: ignore[misc]
+            except Exception as error:
+                print(kind, name, "failed:", repr(error)[:300], flush=True)
+                del peers[name]
+                continue
+            peers[name] += [measured] if turn else []
+            print(kind, name, turn, measured["seconds"], measured["losses"][:3], flush=True)
+    best = min(peers, key=lambda name: statistics.median(m["seconds"] for m in peers[name]))
+    import trl
+
+    facts = facts_of(options, best, ours, labels)
+
+    def compared(what: str, unit: str, side: Callable[[dict[str, Any]], float]) -> dict[str, Any]:
+        mine, theirs = [side(m) for m in ours], [side(m) for m in peers[best]]
+        return {**results.row(f"{kind}{what}", mine, theirs, unit, peer_version=f"trl {trl.__version__}"), **facts}
+
+    found = [compared("", "label tokens/s", lambda m: labels / m["seconds"])]
+    if options.device == "cuda":
+        found.append(compared("_peak_memory", "GiB", lambda m: m["peak_gib"]))
+    found[0]["peer_settings"] = {
+        name: round(labels / statistics.median(m["seconds"] for m in runs), 1) for name, runs in peers.items()
+    }
+    return found
+
+
+def facts_of(options: argparse.Namespace, best: str, ours: list[dict[str, Any]], labels: int) -> dict[str, Any]:
+    """What belongs to the figures."""
+    import transformers
+
+    card = torch.cuda.get_device_name() if options.device == "cuda" else "cpu"
+    model = make_model(options)
+    parameters = sum(p.numel() for p in model.parameters())
+    seconds = statistics.median(m["seconds"] for m in ours)
+    flops = 6.0 * parameters * ours[0]["tokens"] / seconds
+    peak = next((v for k, v in PEAK_FLOPS.items() if card.startswith(k)), None)
+    return {
+        "card": card,
+        "torch": torch.__version__,
+        "transformers": transformers.__version__,
+        "parameters": parameters,
+        "peer_setting": best,
+        "label_tokens": labels,
+        "compiled": options.compile,
+        # Parameters of the tied head count as if every token met them; the labels' share does.
+        "model_flops_utilisation": round(flops / peak, 3) if peak else None,
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--updates", type=int, default=12)
+    parser.add_argument("--size", choices=list(SHAPES), default="0.6b")
+    parser.add_argument("--device", choices=["cuda", "cpu"], default="cuda")
+    parser.add_argument("--kinds", default="sft,dpo")
+    parser.add_argument("--forward-tokens", type=int, default=16384)
+    parser.add_argument("--no-compile", dest="compile", action="store_false")
+    options = parser.parse_args()
+    torch.set_float32_matmul_precision("high")
+    rows = [row for kind in options.kinds.split(",") for row in compare(kind, options)]
+    results.save("training_gpu", rows)
+
+
+if __name__ == "__main__":
+    main()

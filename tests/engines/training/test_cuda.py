@@ -1,0 +1,103 @@
+"""On a GPU: the one kernel for all segments computes what the plain forward does, also compiled, and training runs."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from goldsmith.engines.chat import Chat
+from goldsmith.engines.training import attention
+from goldsmith.engines.training.batches import flat_batch
+from goldsmith.engines.training.guards import choose_way
+from goldsmith.engines.training.policy import Policy
+from goldsmith.engines.training.rows import Node, Row
+from goldsmith.methods.sft import Sft
+
+pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+
+COMMON = {
+    "vocab_size": 512,
+    "hidden_size": 256,
+    "intermediate_size": 384,
+    "num_hidden_layers": 3,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "head_dim": 64,
+    "bos_token_id": None,
+    "eos_token_id": 0,
+    "pad_token_id": 1,
+}
+
+
+def rows() -> list[Row]:
+    rng = np.random.default_rng(3)
+
+    def node(n: int, trained: bool, parent: int = -1) -> Node:
+        return Node(rng.integers(2, 512, size=n).astype(np.int32), np.full(n, trained), parent)
+
+    plain = [Row((node(n, True),), f"p{n}", f"p{n}") for n in (40, 130, 300)]
+    pairs = [Row((node(n, False), node(60, True, 0), node(90, True, 0)), f"q{n}", f"q{n}") for n in (33, 150)]
+    return [*plain, *pairs]
+
+
+def policy_of(tiny: Any, kind: str) -> Policy:
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    torch.manual_seed(0)
+    model = AutoModelForCausalLM.from_config(AutoConfig.for_model(kind, **COMMON)).float().cuda()
+    return Policy(model.train(), Chat(tiny.tokenizer()), Sft(precision="bfloat16_mixed"), "unused")
+
+
+def values(policy: Policy) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+    found = policy.logprobs(flat_batch(rows(), range(5)))
+    named = dict(policy.trainable())
+    grads = torch.autograd.grad(found.mean(), list(named.values()))
+    return found.detach(), dict(zip(named, grads, strict=True))
+
+
+def distance(a: torch.Tensor, b: torch.Tensor) -> float:
+    return float((a.float() - b.float()).norm() / b.float().norm().clamp(min=1e-8))
+
+
+@pytest.mark.parametrize("kind", ["llama", "qwen3", "mistral", "olmo2"])
+def test_one_kernel_equals_the_segments(tiny: Any, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+    if not attention.HAS_VARLEN:
+        pytest.skip("no CUDA device")
+    policy = policy_of(tiny, kind)
+    facts = choose_way(policy, rows(), 1024)
+    assert facts["batching"] == "flat"
+    assert "varlen_cu_q_S1" in policy._layout(flat_batch(rows(), range(5)))
+    kernel = values(policy)
+    policy.compile()
+    compiled = values(policy)
+    monkeypatch.setattr(attention, "HAS_VARLEN", False)
+    plain = policy_of(tiny, kind)
+    plain.take("flat")
+    segments = values(plain)
+    for found in (kernel, compiled):
+        assert distance(found[0], segments[0]) < 5e-3
+        for name, grad in segments[1].items():
+            assert distance(found[1][name], grad) < 5e-2, name
+
+
+def test_fused_losses_equal_the_plain_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    from goldsmith.engines.training import losses
+
+    torch.manual_seed(0)
+    hidden = torch.randn(300, 64, device="cuda", requires_grad=True)
+    weight = torch.randn(1000, 64, device="cuda", requires_grad=True)
+    labels = torch.randint(0, 1000, (300,), device="cuda")
+    weights = torch.rand(300, device="cuda")
+
+    def run() -> list[torch.Tensor]:
+        head = losses.Head(weight)
+        loss = losses.linear_cross_entropy(hidden, labels, head, weights)
+        logp = losses.linear_logprobs(hidden, labels, head)
+        grads = torch.autograd.grad(loss + (logp * weights).sum() * 0.5, [hidden, weight])
+        return [loss.detach(), logp.detach(), *grads]
+
+    fused = run()
+    monkeypatch.setattr(losses, "_fuses", lambda *_: False)
+    for a, b in zip(fused, run(), strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-4)
