@@ -15,6 +15,7 @@ Holm's correction is over everything asked: source x batches times checks times 
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +27,7 @@ from goldsmith.engines.text.tokens import owners, words
 from goldsmith.types.finding import Finding, Severity
 
 CHECK = "source_contrast"
+Floats = NDArray[np.floating[Any]]
 ALPHA = 0.01
 LOUDEST_CLEAN = 0.10
 """No clean set of the calibration has this share of rows beyond the 1 % line (`benchmarks/clean_quantiles.py`)."""
@@ -41,6 +43,7 @@ _HASHED = 4096
 _ALIKE = 0.95
 _MOST_GROUPS = 2000
 _MORE_TOLD = 0.2
+_SCATTER = np.uint64(0x9E3779B97F4A7C15)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,15 +70,14 @@ class Answer:
     p_value: float
 
 
-def questions(shares: Mapping[str, NDArray[np.float64]], combined: NDArray[np.float64]) -> list[Question]:
+def questions(shares: Mapping[str, Floats], combined: NDArray[np.float64]) -> list[Question]:
     """What is asked: each check alone, `combined`, and the sum of the checks' evidence."""
     asked = [Question(name, line, values <= line) for name, values in sorted(shares.items()) for line in _LINES]
     asked += [Question("all checks", line, combined > 1.0 - line) for line in (*_LINES, 0.001)]
     if len(shares) > 1:
-        total = np.sum(
-            [np.minimum(-np.log(np.maximum(np.nan_to_num(values, nan=1.0), 1e-6)), 5.0) for values in shares.values()],
-            axis=0,
-        )
+        total = np.zeros(len(combined))
+        for values in shares.values():
+            total += np.minimum(-np.log(np.maximum(np.nan_to_num(values, nan=1.0), 1e-6)), 5.0)
         line = float(np.quantile(total, 0.99))
         asked.append(Question("the checks' evidence added up", 0.01, (total >= line) & (total > 0)))
     return asked
@@ -83,7 +85,7 @@ def questions(shares: Mapping[str, NDArray[np.float64]], combined: NDArray[np.fl
 
 def findings(
     view: ProjectedRows,
-    shares: Mapping[str, NDArray[np.float64]],
+    shares: Mapping[str, Floats],
     combine: Callable[[NDArray[np.float64]], NDArray[np.float64]],
     trusted: frozenset[str] = frozenset(),
 ) -> tuple[list[Finding], dict[str, str | int]]:
@@ -145,18 +147,18 @@ def peers(view: ProjectedRows, sizes: NDArray[np.int64]) -> NDArray[np.bool_]:
 
 
 def _comparable(
-    view: ProjectedRows, sizes: NDArray[np.int64], alike: NDArray[np.bool_], shares: Mapping[str, NDArray[np.float64]]
-) -> dict[str, NDArray[np.float64]]:
+    view: ProjectedRows, sizes: NDArray[np.int64], alike: NDArray[np.bool_], shares: Mapping[str, Floats]
+) -> dict[str, Floats]:
     """The shares without what a check said of a source x batch while it could not tell of most of its peers' rows:
     nothing can be compared there.
     """
-    known: dict[str, NDArray[np.float64]] = {}
+    known: dict[str, Floats] = {}
     linked = alike.astype(np.float64)
     for name, values in shares.items():
         told = np.bincount(view.groups.of_row[~np.isnan(values)], minlength=len(sizes))
         usual = (linked @ told) / np.maximum(linked @ sizes, 1.0)
         alone = (told / np.maximum(sizes, 1) > usual + _MORE_TOLD) & alike.any(axis=1)
-        known[name] = np.where(alone[view.groups.of_row], np.nan, values)
+        known[name] = np.where(alone[view.groups.of_row], np.nan, values) if alone.any() else values
     return known
 
 
@@ -223,17 +225,19 @@ def _against_peers(
 
 def _word_frequencies(view: ProjectedRows) -> list[NDArray[np.float64]]:
     """For each half of a sample of each group, square roots of hashed word frequencies [groups, hashed]; zero where
-    empty. Which rows are drawn, and to which half they belong, depends on their words alone.
+    empty. Which half a row belongs to depends on its words alone; of large groups, which rows are drawn on their lines.
     """
     texts = view.columns.full
-    drawn: dict[int, list[tuple[int, int]]] = {}
-    for i, group in enumerate(view.groups.of_row.tolist()):
-        drawn.setdefault(group, []).append((zlib.crc32(texts[i][:400].encode("utf-8", "replace")), i))
     halves = [np.zeros((len(view.groups.names), _HASHED)) for _ in range(2)]
-    for group, keyed in drawn.items():
-        chosen = sorted(keyed)[:_SAMPLE]
-        known = words([texts[i][:1000] for _, i in chosen])
-        half = np.array([key >> 1 & 1 for key, _ in chosen], np.int64)[owners(known)]
+    order = np.argsort(view.groups.of_row, kind="stable")
+    ends = np.cumsum(np.bincount(view.groups.of_row, minlength=len(view.groups.names)))
+    for group, members in enumerate(np.split(order, ends[:-1])):
+        if len(members) > _SAMPLE:
+            members = np.sort(members[np.argsort(view.lines[members].astype(np.uint64) * _SCATTER)[:_SAMPLE]])
+        chosen = [texts[int(i)][:1000] for i in members]
+        known = words(chosen)
+        half = np.array([zlib.crc32(t[:400].encode("utf-8", "replace")) >> 1 & 1 for t in chosen], np.int64)
+        half = half[owners(known)]
         place = (known.hashes >> np.uint64(11)) % np.uint64(_HASHED)
         for side in (0, 1):
             counts = np.bincount(place[half == side].astype(np.int64), minlength=_HASHED)

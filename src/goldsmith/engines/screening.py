@@ -154,7 +154,7 @@ def contrasted(
     """What the sources say about each other (`contrast.findings`)."""
     tables = clean_tables()
     shares = {
-        name: np.where(np.isnan(values), np.nan, smallest_share({name: values}, len(values), tables))
+        name: np.where(np.isnan(values), np.nan, smallest_share({name: values}, len(values), tables)).astype(np.float32)
         for name, values in scores.items()
     }
     return contrast.findings(
