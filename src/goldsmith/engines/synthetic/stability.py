@@ -2,7 +2,7 @@
 halves.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -35,7 +35,7 @@ class Repeat:
     agreement: float | None
 
 
-def repeats(columns: Columns, units: tuple[Unit, ...], generators: list[str | None]) -> Iterator[Repeat]:
+def repeats(columns: Columns, units: tuple[Unit, ...], generators: Sequence[str | None]) -> Iterator[Repeat]:
     """Pairs of a source's batches, by the same generator, that share at least 20 prompts and half of the smaller."""
     by_source: dict[str, list[Unit]] = {}
     for unit in units:
