@@ -25,7 +25,7 @@ def _result(facts: dict[str, object], eval_name: str, metric: str) -> dict[str, 
 def test_the_poisoned_batch_is_caught_and_the_rest_promoted(tmp_path: Path):
     facts = _demo(tmp_path / "demo")
     verdicts = {(s["source"], s["batch"]): s["verdict"] for s in facts["sources"]}  # type: ignore[attr-defined]
-    assert verdicts.pop(("vendor", "vendor-2")) == "fail"
+    assert verdicts.pop(("vendor", "second")) == "fail"
     assert set(verdicts.values()) == {"pass"}
     task = _result(facts, "task", "success")
     assert float(task["base_mean"]) <= 0.40
@@ -35,7 +35,7 @@ def test_the_poisoned_batch_is_caught_and_the_rest_promoted(tmp_path: Path):
     assert facts["served_after_recall"] == 403
     assert facts["verify"] == "verified"
     report = (tmp_path / "demo" / "report.html").read_text(encoding="utf-8")
-    assert "vendor-2" in report
+    assert "vendor / second" in report
     assert "<script" not in report
 
 

@@ -6,11 +6,12 @@ import json
 import os
 import sys
 import traceback
+from typing import NoReturn
 
 import click
 
 from goldsmith import __version__
-from goldsmith.types.errors import INTERRUPTED_EXIT_CODE, GoldsmithError
+from goldsmith.types.errors import INTERRUPTED_EXIT_CODE, GoldsmithError, Unavailable
 
 COMMANDS = {
     "demo": "The whole circle in a small world, with a poisoned delivery; ends in a report.",
@@ -20,7 +21,7 @@ COMMANDS = {
     "collect": "Take in the signed deliveries a recipe names.",
     "check": "Look for what would spoil a model in a file of feedback.",
     "drill": "Plant known attacks into a copy of a file, and see what the checks find.",
-    "diligence": "Write the report that a buyer of the data reads: what was found, and what could not be seen.",
+    "review": "Accept, waive or reject what a check found, signed, with the reason.",
     "show": "Show records, findings, what was left out, or the capabilities there are.",
     "examine": "Examine a model with a recipe's evals.",
     "promote": "Judge an examined model by a policy file.",
@@ -95,20 +96,35 @@ def main() -> None:
         sys.stderr.close()  # the reader went away; there is nobody to tell
         sys.exit(0)
     except GoldsmithError as error:
-        if "--json" in sys.argv:
-            print(json.dumps({"error": error.as_dict(), "exit_code": error.exit_code}, ensure_ascii=False))
-        _fail(f"{type(error).__name__}: {error}", error.exit_code)
+        _refuse(error)
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            _fail(f"Unavailable: the disk is full\n  where:   {error.filename}", 4)
-        if isinstance(error, FileNotFoundError | PermissionError | IsADirectoryError):
-            _fail(f"Unavailable: {error.strerror}\n  where:   {error.filename}", 4)
+        if isinstance(error, FileNotFoundError | PermissionError | IsADirectoryError) or error.errno in _FULL:
+            _refuse(_unavailable(error))
         _bug()
     except Exception:
         _bug()
 
 
-def _fail(message: str, code: int) -> None:
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+def _unavailable(error: OSError) -> Unavailable:
+    full = error.errno in _FULL
+    return Unavailable(
+        "the disk is full" if full else "this file cannot be read or written",
+        where=None if error.filename is None else str(error.filename),
+        found=error.strerror,
+        next_step="free some space and run the same command again" if full else "check the path and its permissions",
+    )
+
+
+def _refuse(error: GoldsmithError) -> NoReturn:
+    if "--json" in sys.argv:
+        print(json.dumps({"error": error.as_dict(), "exit_code": error.exit_code}, ensure_ascii=False))
+    _fail(f"{type(error).__name__}: {error}", error.exit_code)
+
+
+def _fail(message: str, code: int) -> NoReturn:
     print(message, file=sys.stderr)
     sys.exit(code)
 

@@ -4,10 +4,13 @@ import json
 import os
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
+
+from goldsmith.types.errors import GoldsmithError
 
 if TYPE_CHECKING:
     from goldsmith.trust.workspace import Workspace
@@ -44,7 +47,7 @@ def open_workspace(path: Path, keys: Path | None) -> "Workspace":
     from goldsmith.trust.keys import KeyRing
     from goldsmith.trust.workspace import Workspace
 
-    return Workspace.open(path, KeyRing(keys) if keys else None)
+    return _closed_at_the_end(Workspace.open(path, KeyRing(keys) if keys else None))
 
 
 def open_or_create(path: Path, keys: Path | None) -> "Workspace":
@@ -54,9 +57,20 @@ def open_or_create(path: Path, keys: Path | None) -> "Workspace":
 
     ring = KeyRing(keys) if keys else None
     if (path / "workspace.json").exists():
-        return Workspace.open(path, ring)
+        return _closed_at_the_end(Workspace.open(path, ring))
     say(f"made a workspace in {path} with local keys: what it signs is self-attested")
-    return Workspace.create(path, keys=ring)
+    return _closed_at_the_end(Workspace.create(path, keys=ring))
+
+
+def _closed_at_the_end(ws: "Workspace") -> "Workspace":
+    """However the command ends, what it stored and did not come to state is put aside: `verify` holds right after."""
+
+    def close() -> None:
+        with suppress(GoldsmithError, OSError):  # a full disk has been told of; the next opening puts it aside
+            ws.close()
+
+    click.get_current_context().call_on_close(close)
+    return ws
 
 
 def say(message: str) -> None:

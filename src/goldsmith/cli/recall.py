@@ -35,6 +35,7 @@ def command(
     """Withdraw every release, model and promotion that SOURCE (or a batch, or one record) touched."""
     from goldsmith.engines.yaml_file import dump_yaml
     from goldsmith.stages.recall import find_touched, recall
+    from goldsmith.trust import durable
     from goldsmith.types.errors import BadInput
     from goldsmith.types.recipe import Without
 
@@ -46,11 +47,11 @@ def command(
     written = None
     if touched.recipe is not None:
         written = out or Path(f"{touched.recipe.name}.yaml")
-        written.write_text(dump_yaml(touched.recipe), encoding="utf-8")
+        durable.replace(written, dump_yaml(touched.recipe).encode())
     if as_json:
         print_json({**touched.as_dict(), "recipe": str(written) if written else None})
         return
-    for kind in ("collections", "releases", "runs", "models", "promotions"):
+    for kind in ("collections", "reviews", "releases", "runs", "models", "promotions"):
         for digest in getattr(touched, kind):
             state = " - withdrawn" if digest in touched.withdrawn else ""
             click.echo(f"{kind[:-1]:<11} {touched.names.get(digest, '')} {digest[:23]}{state}")

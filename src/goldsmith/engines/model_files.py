@@ -5,7 +5,7 @@ import shutil
 from pathlib import Path
 
 from goldsmith import nano
-from goldsmith.trust import canonical
+from goldsmith.trust import canonical, durable
 from goldsmith.trust.workspace import Workspace
 from goldsmith.types.artifact import Digest
 from goldsmith.types.errors import BadInput, Tampered, Unavailable
@@ -98,11 +98,12 @@ def total_bytes(folder: Path) -> int:
 def lay_out(ws: Workspace, digest: Digest) -> Path:
     """The model's files in a folder under `scratch/models`, each checked against its digest now.
 
-    Errors: Tampered naming the file; Unavailable if an external base model's folder is gone.
+    Errors: Tampered naming the file; Unavailable if an external base model's folder is gone, or on a full disk.
     """
     model = ws.store.get_artifact(digest, Model)
     folder = ws.scratch / "models" / digest[7:23]
-    folder.mkdir(parents=True, exist_ok=True)
+    with durable.storage_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
     external = _external_folder(ws, digest)
     for one in model.files:
         target = folder / one.path
@@ -113,10 +114,19 @@ def lay_out(ws: Workspace, digest: Digest) -> Path:
             target.unlink(missing_ok=True)
             target.symlink_to((external / one.path).resolve())
             continue
-        partial = target.with_name(target.name + ".partial")
-        shutil.copyfile(ws.store.path(one.digest), partial)
-        os.replace(partial, target)
+        _copy(ws.store.path(one.digest), target)
     return folder
+
+
+def _copy(source: Path, target: Path) -> None:
+    """Errors: Unavailable on a full disk, with nothing left at `target`."""
+    partial = target.with_name(target.name + ".partial")
+    with durable.storage_errors(target):
+        try:
+            shutil.copyfile(source, partial)
+            os.replace(partial, target)
+        finally:
+            partial.unlink(missing_ok=True)
 
 
 def _external_folder(ws: Workspace, digest: Digest) -> Path | None:

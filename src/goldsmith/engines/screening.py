@@ -12,6 +12,7 @@ import math
 import time
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import cache
 from importlib import resources
@@ -20,10 +21,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from goldsmith.engines import contrast
-from goldsmith.engines.text.projection import ProjectedRows, project
+from goldsmith.engines.text.projection import project
+from goldsmith.trust.durable import storage_errors
 from goldsmith.types.check import Check, CheckContext, CheckReport, Row
-from goldsmith.types.errors import BadInput, Unavailable
+from goldsmith.types.errors import BadInput
 from goldsmith.types.finding import Finding, Outcome, Severity, SourceVerdict
 
 COMBINED = "combined"
@@ -89,7 +90,8 @@ class Screening:
             ]
         )  # fmt: skip
         partial = path.with_name(path.name + ".partial")
-        try:
+        with storage_errors(path), ExitStack() as stack:
+            stack.callback(partial.unlink, missing_ok=True)
             with pq.ParquetWriter(partial, schema, compression="zstd") as writer:
                 for name, values in columns.items():
                     for first in range(0, len(values), _SCORE_ROWS):
@@ -105,9 +107,6 @@ class Screening:
                         ]
                         writer.write_table(pa.table(arrays, schema=schema))
             partial.replace(path)
-        except OSError as error:
-            partial.unlink(missing_ok=True)
-            raise Unavailable("the scores could not be written", where=str(path), found=error) from error
 
 
 def screen(rows: Sequence[Row], checks: Sequence[Check], context: CheckContext) -> Screening:
@@ -139,27 +138,7 @@ def screen(rows: Sequence[Row], checks: Sequence[Check], context: CheckContext) 
             inconclusive[check.id] = report.inconclusive
         if report.facts:
             facts[check.id] = dict(report.facts)
-    combined = combine(scores, len(view))
-    started = time.process_time()
-    found, told = contrasted(view, scores, context)
-    cpu_s[contrast.CHECK] = time.process_time() - started
-    if told:
-        facts[contrast.CHECK] = told
-    return Screening(rows, ordered([*findings, *found]), scores, combined, inconclusive, facts, cpu_s)
-
-
-def contrasted(
-    view: ProjectedRows, scores: Mapping[str, NDArray[np.float64]], context: CheckContext
-) -> tuple[list[Finding], dict[str, str | int]]:
-    """What the sources say about each other (`contrast.findings`)."""
-    tables = clean_tables()
-    shares = {
-        name: np.where(np.isnan(values), np.nan, smallest_share({name: values}, len(values), tables)).astype(np.float32)
-        for name, values in scores.items()
-    }
-    return contrast.findings(
-        view, shares, lambda smallest: _calibrated(smallest, len(shares), tables), context.trusted_sources
-    )
+    return Screening(rows, ordered(findings), scores, combine(scores, len(view)), inconclusive, facts, cpu_s)
 
 
 def ordered(findings: Iterable[Finding]) -> tuple[Finding, ...]:
@@ -176,13 +155,9 @@ def combine(
 ) -> NDArray[np.float64]:
     """One calibrated suspicion for each row: 1 - (expected share of clean rows at least as suspicious)."""
     known = clean_tables() if tables is None else tables
-    return _calibrated(smallest_share(scores, count, known), len(scores), known)
-
-
-def _calibrated(surprise: NDArray[np.float64], checks: int, known: Mapping[str, CleanTable]) -> NDArray[np.float64]:
-    """1 - (how often clean rows are that surprising somewhere)."""
+    surprise = smallest_share(scores, count, known)
     if COMBINED not in known:
-        return np.clip(1.0 - surprise * max(1, checks), 0.0, 1.0)
+        return np.clip(1.0 - surprise * max(1, len(scores)), 0.0, 1.0)
     # The table of `combined` holds surprises as 1 - share, so that higher is more suspicious there too.
     return np.clip(1.0 - known[COMBINED].share(1.0 - surprise), 0.0, 1.0)
 

@@ -1,5 +1,6 @@
 """sources -> Collection: a signed delivery is taken in whole, or refused whole with the reason."""
 
+import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -58,20 +59,27 @@ def collect(ws: Workspace, entry: SourceEntry, folder: Path, *, reuse: bool = Fa
     digests = [records.record_digest(row.record) for row in reading.rows]
     if reuse and (known := _known(ws, path, entry, digests)) is not None:
         return known
-    beside = deliveries.delivery_path(path)
-    if beside.exists():
-        return _accept(ws, path, entry, reading, digests)
-    deliveries.sign_next(ws, path, source=entry.name, batch=entry.batch, record_digests=digests)
+    if deliveries.delivery_path(path).exists():
+        return _accept(ws, path, entry, reading, digests, None)
+    # Signed in the workspace's own scratch: beside the file it would make the user's next edit look tampered with.
+    own = ws.scratch / "partial" / f"{secrets.token_hex(8)}.delivery.json"
     try:
-        return _accept(ws, path, entry, reading, digests)
+        deliveries.sign_next(ws, path, source=entry.name, batch=entry.batch, record_digests=digests, target=own)
+        return _accept(ws, path, entry, reading, digests, own)
     finally:
-        # The ledger holds it; left here, it would make the user's next edit of the file look tampered with.
-        beside.unlink(missing_ok=True)
+        own.unlink(missing_ok=True)
 
 
-def _accept(ws: Workspace, path: Path, entry: SourceEntry, reading: Reading, digests: Sequence[Digest]) -> Collected:
+def _accept(
+    ws: Workspace,
+    path: Path,
+    entry: SourceEntry,
+    reading: Reading,
+    digests: Sequence[Digest],
+    delivery_file: Path | None,
+) -> Collected:
     with ws.atomically():
-        accepted = deliveries.accept(ws, path, digests)
+        accepted = deliveries.accept(ws, path, digests, delivery_file=delivery_file)
         stated = (accepted.delivery.source, accepted.delivery.batch)
         if stated != (entry.name, entry.batch):
             raise BadInput(

@@ -5,7 +5,7 @@ from pathlib import Path
 from goldsmith.engines.report.gather import gather
 from goldsmith.engines.report.page import render
 from goldsmith.engines.report.story import Story
-from goldsmith.trust.durable import storage_errors
+from goldsmith.trust import durable
 from goldsmith.trust.workspace import Workspace
 from goldsmith.types.artifact import Digest
 
@@ -19,9 +19,5 @@ def report(ws: Workspace, model: Digest, out: Path, story: Story | None = None) 
     or not at all. Errors: Tampered if what was stored does not hold; Unavailable if `out` cannot be written.
     """
     page = render(gather(ws, model), story or Story())
-    partial = out.with_name(out.name + ".partial")
-    with storage_errors(out):
-        out.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_text(page, encoding="utf-8", newline="\n")
-        partial.replace(out)
+    durable.replace(out, page.encode())
     return out

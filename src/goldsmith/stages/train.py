@@ -128,6 +128,8 @@ def _run(
     recipe: Digest,
     seed: int,
 ) -> Run:
+    from goldsmith.engines.training.journal import evidence_of
+
     return Run(
         method=method,
         settings=settings,
@@ -144,7 +146,7 @@ def _run(
         stop=outcome.stop,
         final_loss=outcome.final_loss,
         best_validation_loss=outcome.best_validation_loss,
-        metrics=ws.store.put_file(outcome.metrics_file),
+        metrics=ws.store.put_bytes(evidence_of(outcome.metrics_file.read_bytes())),
         code=f"goldsmith {goldsmith.__version__}",
         environment=json.dumps(environment(), sort_keys=True),
     )

@@ -54,8 +54,9 @@ def sign(
     audience: str,
     days: int = 30,
     now: str | None = None,
+    target: Path | None = None,
 ) -> Path:
-    """Sign a file as delivery number `sequence` of `source` and write `NAME.delivery.json`; its path.
+    """Sign a file as delivery number `sequence` of `source` and write `NAME.delivery.json` (or `target`); its path.
 
     `record_digests`: of the file's records, in its order. Errors: Unavailable if the file cannot be read.
     """
@@ -85,8 +86,8 @@ def sign(
         self_attested=None,
         issued_at=issued_at,
     )
-    target = delivery_path(path)
-    durable.write(target, envelope, partial=path.parent)
+    target = target or delivery_path(path)
+    durable.write(target, envelope, partial=target.parent)
     return target
 
 
@@ -104,6 +105,7 @@ def sign_next(
     batch: str,
     record_digests: Sequence[Digest],
     key: PrivateKey | None = None,
+    target: Path | None = None,
 ) -> Path:
     """Sign a file as the source's next delivery to this workspace, with the ring's key unless another is
     given."""
@@ -117,6 +119,7 @@ def sign_next(
         previous=previous,
         record_digests=record_digests,
         audience=ws.audience,
+        target=target,
     )
 
 

@@ -73,6 +73,27 @@ def write(
             raise
 
 
+def replace(path: Path, data: bytes) -> None:
+    """Put `data` at `path`, a file of the user's, whole or not at all; its folder is made where there is none.
+
+    The temporary file is `NAME.partial` beside it: what a killed process leaves there, the same command run again takes
+    away. Errors: Unavailable, with `path` untouched and nothing beside it.
+    """
+    partial = path.with_name(path.name + _SUFFIX)
+    with storage_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with partial.open("wb") as stream:
+                stream.write(data)
+                stream.flush()
+                os.fsync(stream.fileno())
+            partial.replace(path)
+        except BaseException:
+            with suppress(OSError):
+                partial.unlink(missing_ok=True)
+            raise
+
+
 def _fill(stream: BinaryIO, pieces: Iterable[bytes]) -> Digest:
     running = hashlib.sha256()
     for piece in pieces:
