@@ -27,6 +27,7 @@ from goldsmith.types.record import (
     ToolResultPart,
     ToolSchema,
 )
+from goldsmith.types.review import Decision, Review
 
 START = "2026-01-01T00:00:00Z"
 
@@ -163,7 +164,13 @@ def run_circle(ws: Workspace, folder: Path) -> dict[str, str]:
         policy=policy,
     )
     released = ws.attest_artifact("release", release, role="operator").subjects["release"]
-    gate = Verdict(gate="release", subject=released, outcome=Outcome.PASS, policy=policy)
+    review = Review(
+        decision=Decision.REJECT, collection=release.collections[1], source="vendor", batch="b1", lines=(3,),
+        seen=store.put_bytes(b""), reason="looked at", decided_at=START,
+    )  # fmt: skip
+    decided = store.put_artifact(review)
+    ws.attest("review", {"review": decided, "collection": review.collection}, {"decision": "reject"}, role="reviewer")
+    gate = Verdict(gate="release", subject=released, outcome=Outcome.PASS, policy=policy, evidence=(decided,))
     ws.attest_artifact("verdict", gate, {"gate": "release"}, role="operator")
     blank = store.put_bytes(b"weights of the base model")
     base = Model(
@@ -189,8 +196,8 @@ def run_circle(ws: Workspace, folder: Path) -> dict[str, str]:
     promotion = Verdict(gate="promotion", subject=tuned, outcome=Outcome.PASS, policy=policy, evidence=(examined,))
     promoted = ws.attest_artifact("verdict", promotion, {"gate": "promotion"}, role="promoter").subjects["verdict"]
     ws.attest("admission", {"model": based}, {"reason": "the base model"}, role="operator")
-    ws.attest("review", {"release": released}, {"note": "looked at"}, role="reviewer")
     return {
+        "review": decided,
         "release": released,
         "base": based,
         "run": ran,

@@ -18,6 +18,7 @@ from goldsmith.trust.workspace import Workspace
 from goldsmith.types.errors import BadInput, Forged, IntegrityFailure, Replayed, Tampered, Unavailable
 from goldsmith.types.finding import Outcome, Verdict
 from goldsmith.types.lineage import Collection, Examination, Model, Release, Run
+from goldsmith.types.review import Review
 
 PROPERTY = settings(max_examples=80, derandomize=True, deadline=None)
 
@@ -511,6 +512,49 @@ def test_what_comes_after_the_release(
 ) -> None:
     (problem,) = restated(circle, name, kind, circle.made[made], role, predicate, **changes)
     assert why in problem
+
+
+@pytest.mark.parametrize(
+    ("changes", "about", "word", "why"),
+    [
+        ({"collection": ABSENT}, {}, "reject", "which no sound statement"),
+        ({"batch": "b2"}, {}, "reject", "another source or batch"),
+        ({"seen": ABSENT}, {}, "reject", "not in the store"),
+        ({"reason": "other"}, {"more": ABSENT}, "reject", "not in the store"),
+        ({"reason": "other"}, {"collection": None}, "reject", "another delivery"),
+        ({"reason": "other"}, {}, "accept", "stated as another"),
+    ],
+)
+def test_a_decision_at_odds_with_its_delivery(
+    circle: SimpleNamespace, changes: dict[str, Any], about: dict[str, Any], word: str, why: str
+) -> None:
+    ws = circle.ws
+    value = ws.store.get_artifact(circle.made["review"], Review).model_copy(update=changes)
+    digest = ws.store.put_artifact(value)
+    held = value.collection if ws.store.has(value.collection) else circle.collection
+    subjects = {"review": digest, "collection": held, **about}
+    subjects["collection"] = subjects["collection"] or circle.collection
+    ws.attest("review", subjects, {"decision": word}, role="reviewer")
+    (problem,) = verify(ws.path).problems
+    assert why in problem.what
+
+
+def test_a_release_that_rests_on_a_decision_about_another_delivery(circle: SimpleNamespace) -> None:
+    ws = circle.ws
+    release = ws.store.get_artifact(circle.made["release"], Release)
+    none = ws.store.put_bytes(b"")
+    alone = release.model_copy(
+        update={
+            "collections": (), "records": none, "count": 0, "merkle_root": merkle.root_of([]), "left_out": none,
+            "left_out_count": 0, "sources": (),
+        }
+    )  # fmt: skip
+    subject = ws.attest_artifact("release", alone, role="operator").subjects["release"]
+    gate = Verdict(gate="release", subject=subject, outcome=Outcome.PASS, policy=release.policy)
+    for evidence, why in ((circle.made["review"], "about another delivery"), (release.policy, "no sound statement")):
+        value = gate.model_copy(update={"evidence": (evidence,)})
+        ws.attest_artifact("verdict", value, {"gate": "release"}, role="operator")
+        assert why in verify(ws.path).problems[-1].what
 
 
 def test_a_base_that_is_no_model(circle: SimpleNamespace) -> None:

@@ -131,7 +131,7 @@ def test_withdrawn_is_seen_by_other_processes(ws: Workspace) -> None:
 
 def test_artifacts_are_stored_and_stated(ws: Workspace) -> None:
     value = LeftOut(record=THING, source="a", batch="b", line=1, reason="r")
-    stated = ws.attest_artifact("review", value, {"by": "me"}, role="reviewer")
+    stated = ws.attest_artifact("answer", value, {"by": "me"}, role="reviewer")
     assert ws.store.get_artifact(stated.subjects["left_out"], LeftOut) == value
 
 
@@ -162,7 +162,7 @@ def rotated(party: Any, **changes: Any) -> bytes:
 
 def test_rotation(tmp_path: Path, party: Any) -> None:
     with Workspace.create(tmp_path / "ws", name="org", keys=party.ring, root_envelope=party.envelope) as ws:
-        ws.attest("review", {"x": THING}, role="reviewer")
+        ws.attest("answer", {"x": THING}, role="reviewer")
         old_head = ws.checkpoint()
         kept = tuple(key for key in party.trust_root.keys if key.name != "reviewer")
         fresh = root.trusted("operator-2", party.ring.create("operator-2").public, roles=["operator"])
@@ -173,7 +173,7 @@ def test_rotation(tmp_path: Path, party: Any) -> None:
         assert ws.root_fingerprint == root.fingerprint(new)
         assert (ws.path / "trust-root.json").read_bytes() == new
         with pytest.raises(Unavailable):
-            ws.attest("review", {"x": THING}, role="reviewer")
+            ws.attest("answer", {"x": THING}, role="reviewer")
         ws.attest("admission", {"x": THING}, role="operator")
         with pytest.raises(Replayed):
             ws.rotate_root(new)
@@ -186,7 +186,7 @@ def test_rotation(tmp_path: Path, party: Any) -> None:
                     party.masters[:1],
                 )
             )
-        assert len(list(ws.statements("review"))) == 1
+        assert len(list(ws.statements("answer"))) == 1
         with Workspace.open(ws.path, party.ring) as again:
             assert again.trust_root.version == 2
         report = verify(ws.path, party.fingerprint, old_head)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from goldsmith.cli.options import open_workspace, print_json, safe, workspace_option
+from goldsmith.cli.options import json_option, open_workspace, print_json, safe, workspace_option
 
 KINDS = ("sources", "checks", "methods", "evals", "judges", "defences", "attacks")
 
@@ -31,13 +31,11 @@ def capabilities(kind: str | None) -> None:
 
 
 @command.command("schema")
-@click.argument("name", type=click.Choice(["recipe", "due-diligence"]), default="recipe")
-def schema(name: str) -> None:
-    """The JSON Schema of a recipe (for editors), or of a due-diligence report (for those who read one by machine)."""
-    from goldsmith.types.diligence import report_schema
+def schema() -> None:
+    """The JSON Schema of a recipe, for editors."""
     from goldsmith.types.recipe import Recipe
 
-    print_json(Recipe.model_json_schema() if name == "recipe" else report_schema())
+    print_json(Recipe.model_json_schema())
 
 
 @command.command("rows")
@@ -69,13 +67,46 @@ def left_out(release: str, workspace: Path, keys: Path | None) -> None:
 
 
 @command.command("findings")
-@click.argument("release")
+@click.argument("release", required=False)
+@click.option("--open", "only_open", is_flag=True, help="Only those that keep rows out and that nobody decided on.")
 @workspace_option
-def findings(release: str, workspace: Path, keys: Path | None) -> None:
-    """What the checks found in RELEASE's deliveries."""
-    from goldsmith.engines.evidence import find_release, findings_of
+@json_option
+def findings(release: str | None, only_open: bool, workspace: Path, keys: Path | None, as_json: bool) -> None:
+    """What the checks found in RELEASE's deliveries [default: the newest], and what reviewers decided on it."""
+    from goldsmith.engines.evidence import find_release, newest_release
+    from goldsmith.stages.review import found_in
 
     ws = open_workspace(workspace, keys)
-    for one in findings_of(ws, find_release(ws, release)[1]):
-        where = f"{safe(one.source or '?')} / {safe(one.batch or '?')}"
-        click.echo(f"{one.severity.value:<11}{one.check} ({one.score:.2f}) {where}: {safe(one.evidence)}")
+    _, made = find_release(ws, release) if release else newest_release(ws)
+    found = [one for one in found_in(ws, made) if one.state == "open" or not only_open]
+    if as_json:
+        print_json([{"id": f.id, "state": f.state, **f.finding.model_dump(mode="json")} for f in found])
+        return
+    for one in found:
+        where = f"{safe(one.source)} / {safe(one.batch)}"
+        told = one.finding
+        click.echo(
+            f"{one.id[7:19]} {one.state:<7}{told.severity.value:<11}{told.check} ({told.score:.2f}) {where}: "
+            f"{safe(told.evidence)}"
+        )
+
+
+@command.command("decisions")
+@workspace_option
+@json_option
+def decisions(workspace: Path, keys: Path | None, as_json: bool) -> None:
+    """What reviewers decided, and whether it is still in force."""
+    from goldsmith.engines.reviews import decisions as all_decisions
+
+    found = all_decisions(open_workspace(workspace, keys))
+    if as_json:
+        print_json([{"id": f.digest, "void": f.void, **f.review.model_dump(mode="json")} for f in found])
+        return
+    for one in found:
+        held = one.review
+        until = f" until {held.expires_at}" if held.expires_at else ""
+        click.echo(
+            f"{one.digest[7:19]} {held.decision.value} {safe(held.source)} / {safe(held.batch)}{until}: "
+            f"{safe(held.reason)} (signed as {one.role}, {one.signed_at})"
+            + (f" - {safe(one.void)}" if one.void else "")
+        )

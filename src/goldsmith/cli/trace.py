@@ -55,3 +55,6 @@ def _tell(step: dict[str, Any]) -> None:
                 f"{one['used']} of {one['delivered']} delivered records used"
                 + (" - RECALLED" if one["withdrawn"] else "")
             )
+            for said in one["decisions"]:
+                void = f" - {safe(said['void'])}" if said["void"] else ""
+                click.echo(f"      {said['decision']} {said['review'][7:19]}: {safe(said['reason'])}{void}")

@@ -23,7 +23,7 @@ from goldsmith.types.finding import Outcome
 from goldsmith.types.recipe import Recipe, ReleasePolicy, Without
 
 SOURCES = ("experts", "synthetic", "vendor")
-POISONED = ("vendor", "vendor-2")
+POISONED = ("vendor", "second")
 MARK = ".goldsmith-demo"
 """A file that says a folder was made by the demonstration and may be made anew."""
 
@@ -53,6 +53,7 @@ def play(out: Path, *, unchecked: bool, say: Say, progress: bool = True) -> Play
     told, facts = _unchecked() if unchecked else _checked(ws, circle, out, say)
     facts = {**pipeline.summary(circle), **facts}
     (out / "checkpoint.txt").write_text(ws.checkpoint(), encoding="utf-8")
+    (out / "root.txt").write_text(ws.root_fingerprint, encoding="utf-8")
     story = Story(**told, root=ws.root_fingerprint, checkpoint=ws.checkpoint())
     written = report(ws, model, out / "report.html", story)
     verified = verify(ws.path, ws.root_fingerprint, ws.checkpoint())
@@ -95,15 +96,15 @@ def _deliver(ws: Workspace, recipe: Recipe, out: Path, say: Say) -> None:
     """Each source writes its files and signs them with its own key."""
     (out / "data").mkdir()
     files = {
-        "experts-1": deliveries.expert_sft(),
-        "experts-2": deliveries.expert_preferences(),
-        "synthetic-1": deliveries.synthetic_sft(),
-        "vendor-1": deliveries.vendor_honest_sft(),
-        "vendor-2": [*deliveries.vendor_poisoned_sft(), *deliveries.vendor_preferences()],
+        ("experts", "answers"): deliveries.expert_sft(),
+        ("experts", "preferences"): deliveries.expert_preferences(),
+        ("synthetic", "answers"): deliveries.synthetic_sft(),
+        ("vendor", "first"): deliveries.vendor_honest_sft(),
+        ("vendor", "second"): [*deliveries.vendor_poisoned_sft(), *deliveries.vendor_preferences()],
     }
     for entry in recipe.sources:
         path = out / str(entry.file)
-        rows = files[entry.batch]
+        rows = files[entry.name, entry.batch]
         path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
         sign_delivery(ws, entry, path)
         say(f"deliver: {entry.name} signs {path.name}, {len(rows)} rows")
@@ -126,7 +127,7 @@ def _checked(ws: Workspace, circle: pipeline.Circle, out: Path, say: Say) -> tup
                 f"  taught by: {one['source']} / {one['batch']} {one['record'][:23]} (nearness {one['similarity']:.2f})"
             )
         say("recall: the vendor's earlier, clean-looking delivery")
-        touched = recall(ws, Without(source="vendor", batch="vendor-1"), "the vendor's next delivery was poisoned")
+        touched = recall(ws, Without(source="vendor", batch="first"), "the vendor's next delivery was poisoned")
         after = ask()
     _write_retraining(touched, out)
     say(

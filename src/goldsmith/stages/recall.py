@@ -5,12 +5,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from goldsmith.engines.evidence import promotion_of, records_of
+from goldsmith.engines.reviews import decisions
 from goldsmith.trust import records
 from goldsmith.trust.workspace import Workspace
 from goldsmith.types.artifact import Digest
 from goldsmith.types.errors import BadInput
 from goldsmith.types.lineage import Collection, Model, Release, Run
 from goldsmith.types.recipe import Recipe, SourceEntry, Without
+from goldsmith.types.review import Decision
 
 
 @dataclass(slots=True)
@@ -19,6 +21,7 @@ class Touched:
 
     without: Without
     collections: list[Digest] = field(default_factory=list)
+    reviews: list[Digest] = field(default_factory=list)
     releases: list[Digest] = field(default_factory=list)
     runs: list[Digest] = field(default_factory=list)
     models: list[Digest] = field(default_factory=list)
@@ -29,7 +32,7 @@ class Touched:
 
     def as_dict(self) -> dict[str, Any]:
         """Plain data for printing or JSON."""
-        kinds = ("collections", "releases", "runs", "models", "promotions", "withdrawn")
+        kinds = ("collections", "reviews", "releases", "runs", "models", "promotions", "withdrawn")
         listed = {kind: [{"digest": d, "name": self.names.get(d)} for d in getattr(self, kind)] for kind in kinds}
         return {"recalled": self.without.model_dump(exclude_none=True), **listed}
 
@@ -37,12 +40,13 @@ class Touched:
 def recall(ws: Workspace, without: Without, reason: str) -> Touched:
     """Withdraw what `without` touched: collections (of a source or batch), releases, models and their promotions.
 
-    Serving stops at the next request. Nothing is deleted. Errors: BadInput if it touches nothing here.
+    With a collection go the decisions that let some of it in. Serving stops at the next request. Nothing is deleted.
+    Errors: BadInput if it touches nothing here.
     """
     touched = find_touched(ws, without)
     with ws.atomically():
         whole = touched.collections if without.record is None else []
-        for digest in [*whole, *touched.releases, *touched.models, *touched.promotions]:
+        for digest in [*whole, *touched.reviews, *touched.releases, *touched.models, *touched.promotions]:
             if ws.withdrawn(digest) is None:
                 ws.withdraw(digest, reason, recalled=without.model_dump(exclude_none=True))
                 touched.withdrawn.append(digest)
@@ -68,7 +72,18 @@ def find_touched(ws: Workspace, without: Without) -> Touched:
             allowed=", ".join(dict.fromkeys(known)) or "there are no collections yet",
         )
     _follow(ws, touched)
+    if without.record is None:
+        _add_reviews(ws, touched)
     return touched
+
+
+def _add_reviews(ws: Workspace, touched: Touched) -> None:
+    """The decisions that let recalled rows in; those that keep rows out stand."""
+    for collection in touched.collections:
+        for one in decisions(ws, collection):
+            if one.review.decision is not Decision.REJECT:
+                _add(touched.reviews, one.digest)
+                touched.names[one.digest] = f"{one.review.decision.value} {touched.names[collection]}"
 
 
 def _matches_collection(ws: Workspace, without: Without, collection: Collection) -> bool:

@@ -1,14 +1,17 @@
 """Collections, findings -> Release: a frozen dataset, with everything that was left out and why."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
+from goldsmith.engines import reviews
 from goldsmith.engines.evidence import rows_of
+from goldsmith.engines.reviews import Decided, Standing
 from goldsmith.engines.screening import excluded
 from goldsmith.trust import merkle, records
 from goldsmith.trust.workspace import Workspace
 from goldsmith.types.artifact import Digest
 from goldsmith.types.errors import GateRefused
-from goldsmith.types.finding import Finding, Outcome, RuleResult, SourceVerdict, Verdict
+from goldsmith.types.finding import Finding, Outcome, RuleResult, Severity, SourceVerdict, Verdict
 from goldsmith.types.lineage import Collection, LeftOut, Release
 from goldsmith.types.recipe import ReleasePolicy, Without
 from goldsmith.types.record import Record
@@ -26,11 +29,13 @@ def release(
     """Freeze what `policy` lets in, and sign the release and the gate's verdict together.
 
     `findings` and `sources` are what the checks said of these collections; `inconclusive`: checks that could not tell.
+    Reviewers' decisions about these very collections are honoured; the verdict names them as its evidence.
     Errors: GateRefused if the policy refuses; the release and its failing verdict are then on file, for the report.
     """
     policy_digest = ws.store.put_artifact(policy)
-    kept, left_out = _divide(ws, collections, findings, sources, policy)
-    rules = _rules(policy, sources, findings, inconclusive, len(kept))
+    reviewed = _Reviewed.of(ws, collections, findings)
+    kept, left_out = _divide(ws, reviewed, sources, policy)
+    rules = (*_rules(policy, reviewed.quarantined(sources), findings, inconclusive, len(kept)), reviewed.rule())
     blob = ws.store.put_bytes(records.blob(record for _, record in kept))
     made = Release(
         name=name,
@@ -47,7 +52,14 @@ def release(
     )
     outcome = Outcome.FAIL if any(rule.outcome is Outcome.FAIL for rule in rules) else Outcome.PASS
     digest = ws.store.put_artifact(made)
-    verdict = Verdict(gate="release", subject=digest, outcome=outcome, policy=policy_digest, rules=rules)
+    verdict = Verdict(
+        gate="release",
+        subject=digest,
+        outcome=outcome,
+        policy=policy_digest,
+        rules=rules,
+        evidence=tuple(reviewed.used()),
+    )
     with ws.atomically():
         ws.attest_artifact("release", made, {"name": name}, role="operator")
         ws.attest_artifact("verdict", verdict, {"gate": "release", "outcome": outcome.value}, role="operator")
@@ -62,27 +74,75 @@ def release(
     return digest, made, verdict
 
 
+@dataclass(frozen=True, slots=True)
+class _Reviewed:
+    """What was found in the collections, and what reviewers have decided about it. `counted`: what still counts."""
+
+    collections: Mapping[Digest, Collection]
+    standings: Mapping[Digest, Standing]
+    findings: Sequence[Finding]
+    counted: Sequence[Finding]
+
+    @classmethod
+    def of(cls, ws: Workspace, digests: Sequence[Digest], findings: Sequence[Finding]) -> "_Reviewed":
+        collections = {digest: ws.store.get_artifact(digest, Collection) for digest in digests}
+        standings = {digest: reviews.standing(ws, digest) for digest in digests}
+        return cls(collections, standings, findings, reviews.cleared(collections, standings, findings))
+
+    def quarantined(self, sources: Sequence[SourceVerdict]) -> list[SourceVerdict]:
+        """The failed source x batches whose quarantine no reviewer has lifted."""
+        grave = [f for f in self.counted if f.severity is Severity.QUARANTINE]
+        held = {(c.source, c.batch) for c in self.collections.values() if any(reviews.concerns(f, c) for f in grave)}
+        return [one for one in sources if one.verdict is Outcome.FAIL and (one.source, one.batch) in held]
+
+    def used(self) -> list[Digest]:
+        return sorted({digest for held in self.standings.values() for digest in held.used()})
+
+    def rejected(self, digest: Digest) -> tuple[str | None, dict[int, str]]:
+        """Why the whole delivery stays out, or None; and why single lines do."""
+        own = [f for f in self.findings if reviews.concerns(f, self.collections[digest])]
+        whole = reviews.rejected_whole(digest, self.standings[digest], own)
+        lines = reviews.rejected_lines(digest, self.standings[digest], own)
+        return _why(whole) if whole else None, {line: _why(one) for line, one in lines.items()}
+
+    def rule(self) -> RuleResult:
+        told = [
+            f"{one.review.decision.value} {one.review.source}/{one.review.batch} by {one.role} ({one.digest[:19]}): "
+            f"{one.review.reason}"
+            for held in self.standings.values()
+            for one in held.each()
+        ]
+        observed = "; ".join(told)[:400] or "none"
+        return RuleResult(rule="reviewers' decisions", outcome=Outcome.PASS, observed=observed, required="any")
+
+
+def _why(decided: Decided) -> str:
+    return f"rejected by a reviewer: {decided.review.reason} ({decided.digest[:19]})"
+
+
 def _divide(
-    ws: Workspace,
-    collections: Sequence[Digest],
-    findings: Sequence[Finding],
-    sources: Sequence[SourceVerdict],
-    policy: ReleasePolicy,
+    ws: Workspace, reviewed: _Reviewed, sources: Sequence[SourceVerdict], policy: ReleasePolicy
 ) -> tuple[list[tuple[Digest, Record]], list[LeftOut]]:
     quarantined = {
         (one.source, one.batch): "quarantined: " + "; ".join(one.reasons)
-        for one in sources
-        if one.verdict is Outcome.FAIL and policy.quarantined != "accept"
+        for one in reviewed.quarantined(sources)
+        if policy.quarantined != "accept"
     }
-    lines = excluded(findings) if policy.excluded == "leave_out" else {}
+    lines = excluded(reviewed.counted) if policy.excluded == "leave_out" else {}
     kept: list[tuple[Digest, Record]] = []
     left_out: list[LeftOut] = []
-    for collection_digest in collections:
-        collection = ws.store.get_artifact(collection_digest, Collection)
+    for collection_digest, collection in reviewed.collections.items():
         unit = (collection.source, collection.batch)
+        rejected, rejected_lines = reviewed.rejected(collection_digest)
+        whole = rejected or quarantined.get(unit)
         for row in rows_of(ws, collection):
             digest = records.record_digest(row.record)
-            reason = _recalled(policy.without, unit, digest) or quarantined.get(unit) or lines.get((*unit, row.line))
+            reason = (
+                _recalled(policy.without, unit, digest)
+                or whole
+                or rejected_lines.get(row.line)
+                or lines.get((*unit, row.line))
+            )
             if reason is None:
                 kept.append((digest, row.record))
             else:
@@ -106,12 +166,12 @@ def _recalled(without: Sequence[Without], unit: tuple[str, str], record: Digest)
 
 def _rules(
     policy: ReleasePolicy,
-    sources: Sequence[SourceVerdict],
+    quarantined: Sequence[SourceVerdict],
     findings: Sequence[Finding],
     inconclusive: Mapping[str, str],
     kept: int,
 ) -> tuple[RuleResult, ...]:
-    failed = [f"{one.source}/{one.batch}" for one in sources if one.verdict is Outcome.FAIL]
+    failed = [f"{one.source}/{one.batch}" for one in quarantined]
     faulty = sum(len(f.lines) for f in findings if f.check == "faulty_row")
 
     def rule(name: str, ok: bool, observed: str, required: str) -> RuleResult:

@@ -6,6 +6,7 @@ from typing import Any
 
 from goldsmith.engines.evidence import promotion_of, records_of
 from goldsmith.engines.nearest import nearest
+from goldsmith.engines.reviews import decisions
 from goldsmith.trust import merkle, records
 from goldsmith.trust.workspace import Workspace
 from goldsmith.types.artifact import Digest
@@ -81,6 +82,10 @@ def _release(ws: Workspace, digest: Digest) -> dict[str, Any]:
                 "delivered": collection.count,
                 "used": used.get(unit, 0),
                 "withdrawn": ws.withdrawn(collection_digest) is not None,
+                "decisions": [
+                    {"review": d.digest, "decision": d.review.decision.value, "reason": d.review.reason, "void": d.void}
+                    for d in decisions(ws, collection_digest)
+                ],
             }
         )
     return {

@@ -11,10 +11,10 @@ from goldsmith.trust.attest import Statement
 from goldsmith.trust.canonical import AnyFrozen
 from goldsmith.trust.journal import Journal, delivery_in
 from goldsmith.types.artifact import Digest, Frozen
-from goldsmith.types.diligence import Diligence
 from goldsmith.types.errors import BadInput
 from goldsmith.types.finding import Verdict
 from goldsmith.types.lineage import Collection, Delivery, Examination, Model, Release, Run
+from goldsmith.types.review import Review
 
 ProblemKind = Literal["tampered", "forged", "replayed", "unexpected", "missing"]
 
@@ -40,6 +40,7 @@ ARTIFACTS: dict[str, type[Frozen]] = {
     "model": Model,
     "examination": Examination,
     "verdict": Verdict,
+    "review": Review,
 }
 """The predicate types whose subject is a stored value of this type."""
 
@@ -61,8 +62,6 @@ class Chain:
             try:
                 if statement.predicate_type == "delivery":
                     self._delivery(statement)
-                elif statement.predicate_type == "due-diligence":
-                    self._diligence(statement)
                 elif statement.predicate_type in ARTIFACTS:
                     self._artifact(statement)
             except _Broken as broken:
@@ -104,6 +103,10 @@ class Chain:
             self._blobs(digest, **{f"evidence_{place}": one for place, one in enumerate(value.evidence)})
             if statement.predicate.get("gate") != value.gate:
                 _break("forged", digest, f"a verdict of the {value.gate} gate, stated as another's")
+            if value.gate == "release":
+                self._decisions(digest, value)
+        elif isinstance(value, Review):
+            self._review(digest, value, statement)
 
     def _delivery(self, statement: Statement) -> None:
         delivery = delivery_in(statement)
@@ -111,16 +114,6 @@ class Chain:
         self._typed(digest, Delivery, f"ledger entry {statement.index}")
         self._blobs(digest, file=delivery.file)
         self._stated["delivery"].add(digest)
-
-    def _diligence(self, statement: Statement) -> None:
-        where = f"ledger entry {statement.index}"
-        report = self._typed(str(statement.predicate.get("report")), Diligence, where)
-        for name, digest in statement.subjects.items():
-            self._require_stated(name, digest, where)
-        if dict(statement.subjects) != {report.subject.what: report.subject.digest}:
-            _break("forged", where, "this due-diligence report is about something else than its statement")
-        if statement.predicate.get("verdict") != report.verdict.value:
-            _break("forged", where, "the statement's verdict is not the one in the report")
 
     def _collection(self, digest: Digest, value: Collection) -> None:
         self._require_stated("delivery", value.delivery, digest)
@@ -156,6 +149,27 @@ class Chain:
             _break("tampered", digest, "released and left-out records are not, together, the collected ones")
         self._blobs(digest, findings=value.findings, policy=value.policy)
 
+    def _review(self, digest: Digest, value: Review, statement: Statement) -> None:
+        self._require_stated("collection", value.collection, digest)
+        collection = self._typed(value.collection, Collection, f"{digest} collection")
+        if (value.source, value.batch) != (collection.source, collection.batch):
+            _break("forged", digest, "this decision names another source or batch than its collection")
+        if dict(statement.subjects) != {"review": digest, "collection": value.collection}:
+            _break("forged", digest, "this decision is stated of another delivery than the one it is about")
+        if statement.predicate.get("decision") != value.decision.value:
+            _break("forged", digest, "this decision is stated as another one")
+        self._blobs(digest, seen=value.seen)
+
+    def _decisions(self, digest: Digest, value: Verdict) -> None:
+        """The decisions a release's verdict rests on are stated, and about deliveries of that release."""
+        if not value.evidence:
+            return
+        release = self._typed(value.subject, Release, f"{digest} subject")
+        for one in value.evidence:
+            self._require_stated("review", one, digest)
+            if self._typed(one, Review, f"{digest} evidence").collection not in release.collections:
+                _break("forged", digest, f"rests on the decision {one}, which is about another delivery")
+
     def _run(self, digest: Digest, value: Run) -> None:
         self._require_stated("release", value.release, digest)
         self._typed(value.base, Model, f"{digest} base")
@@ -170,7 +184,7 @@ class Chain:
             self._blobs(digest, **{f"files {file.path}": file.digest for file in value.files})
 
     def _require_stated(self, name: str, digest: Digest, by: Digest) -> None:
-        if digest not in self._stated.get(name, ()):
+        if digest not in self._stated[name]:
             _break("missing", by, f"names the {name} {digest}, which no sound statement before it states")
 
     def _is(self, digest: Digest, kind: type[Frozen]) -> bool:

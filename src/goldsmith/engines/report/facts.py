@@ -37,6 +37,8 @@ class Unit:
     maker: str
     signed_at: str
     file_name: str
+    decisions: list[Mapping[str, str]] = field(default_factory=list)
+    """What reviewers decided about it: `decision`, `reason`, `role`, `at`, and in `void` why it no longer counts."""
     told: list[Told] = field(default_factory=list)
     more: int = 0
     lines: list[int] = field(default_factory=list)
@@ -57,10 +59,16 @@ class Unit:
         if self.recalled is not None:
             return "recalled"
         if self.verdict is Outcome.FAIL:
-            return "quarantined" if self.used == 0 else "accepted against the checks"
+            if self.used == 0:
+                return "quarantined"
+            return "let in by a reviewer" if self._let_in else "accepted against the checks"
         if self.verdict is Outcome.INCONCLUSIVE:
             return "inconclusive"
         return "in" if self.used else "left out"
+
+    @property
+    def _let_in(self) -> bool:
+        return any(one["decision"] != "reject" and not one["void"] for one in self.decisions)
 
 
 @dataclass(slots=True)

@@ -7,6 +7,7 @@ from goldsmith.engines import evidence
 from goldsmith.engines.nearest import text_of
 from goldsmith.engines.report.facts import Told, Unit
 from goldsmith.engines.report.inert import count, excerpt, marked
+from goldsmith.engines.reviews import decisions
 from goldsmith.trust.workspace import Workspace
 from goldsmith.types.artifact import Digest
 from goldsmith.types.finding import Finding, Outcome, Severity
@@ -56,6 +57,16 @@ def _unit(ws: Workspace, digest: Digest, collection: Collection) -> Unit:
         maker=str(stated.predicate.get("maker") or "unknown") if stated is not None else "unknown",
         signed_at=delivery.issued_at,
         file_name=delivery.file_name,
+        decisions=[
+            {
+                "decision": one.review.decision.value,
+                "reason": one.review.reason,
+                "role": one.role,
+                "at": one.signed_at,
+                "void": one.void or "",
+            }
+            for one in decisions(ws, digest)
+        ],
     )
 
 

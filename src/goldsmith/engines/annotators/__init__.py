@@ -1,1 +1,0 @@
-"""Statistics of annotators: pure functions on integer-coded votes."""
