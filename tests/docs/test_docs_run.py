@@ -17,11 +17,13 @@ def blocks(page: Path) -> list[str]:
     return [m["code"] for m in BLOCK.finditer(page.read_text(encoding="utf-8")) if not m["note"]]
 
 
-RUNNING = [page for page in PAGES if blocks(page) and page.name not in ("README.md", "serve.md")]
+RUNNING = [page for page in PAGES if blocks(page) and page.name != "README.md"]
 
 
 @pytest.mark.parametrize("page", RUNNING, ids=lambda p: p.stem)
-def test_every_shell_block_runs(page: Path, tmp_path: Path):
+def test_every_shell_block_runs(page: Path, tmp_path: Path, request: pytest.FixtureRequest):
+    if any("out/demo" in code for code in blocks(page)):
+        request.getfixturevalue("with_demo")(tmp_path)
     environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
     for code in blocks(page):
         done = subprocess.run(
