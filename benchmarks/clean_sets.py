@@ -11,7 +11,7 @@ from typing import Any
 from goldsmith import plugins
 from goldsmith.engines.reading.read import read
 from goldsmith.types.check import CheckContext, Row
-from goldsmith.types.record import Conversation, Message, Origin, Record, Role, TextPart, ToolCallPart
+from goldsmith.types.record import Comparison, Conversation, Message, Origin, Record, Role, TextPart, ToolCallPart
 
 FILES = {
     "gsm8k": "gsm8k/train.jsonl.gz",
@@ -31,14 +31,20 @@ FILES = {
     "kto": "llamafactory-demos/kto_en_demo.jsonl",
     "huatuo": "huatuo-med-zh/train.jsonl.gz",
     "lawyer": "lawyer-llama-zh/zixun_gpt4.jsonl.gz",
+    "pubmedqa": "pubmedqa/pqal.jsonl.gz",
 }
-_SETTINGS = {"lawyer": ("question_answer", {"question": "query", "answer": "response"})}
+OTHERS = ("toolalpaca", "pandalm", "nano")
+"""Sets that are read by functions of their own."""
+_SETTINGS = {
+    "lawyer": ("question_answer", {"question": "query", "answer": "response"}),
+    "pubmedqa": ("question_answer", {"question": "QUESTION", "answer": "LONG_ANSWER"}),
+}
 
 
 def clean_rows(data: Path, names: Sequence[str] | None = None) -> list[Row]:
     """The rows of the named sets (all, without names), each set a source with one batch."""
     rows: list[Row] = []
-    for name in names or [*FILES, "toolalpaca", "nano"]:
+    for name in names or [*FILES, *OTHERS]:
         rows += list(_set(data, name))
     return rows
 
@@ -48,6 +54,8 @@ def _set(data: Path, name: str) -> Iterator[Row]:
         yield from toolalpaca(data)
     elif name == "nano":
         yield from nano()
+    elif name == "pandalm":
+        yield from pandalm(data)
     else:
         format_id, settings = _SETTINGS.get(name, (None, {}))
         formats = [plugins.build("sources", n, settings if n == format_id else {}) for n in plugins.names("sources")]
@@ -68,6 +76,24 @@ def toolalpaca(data: Path) -> Iterator[Row]:
                 if calls:
                     line += 1
                     yield Row(line, conversation(str(instruction), calls, Origin(source="toolalpaca", batch="b1")))
+
+
+def pandalm(data: Path) -> Iterator[Row]:
+    """Answers of two models that most of three people ordered, as comparisons."""
+    for line, text in enumerate((data / "pandalm-human3/testset.jsonl").open(), 1):
+        row = json.loads(text)
+        told = [row[f"annotator{k}"] for k in (1, 2, 3)]
+        better = next((label for label in (1, 2) if told.count(label) >= 2), None)
+        if better is None or row["response1"] == row["response2"]:
+            continue
+        asked = "\n".join(part for part in (row["instruction"], row["input"]) if part)
+        turns = [
+            Message(role=Role.ASSISTANT, parts=(TextPart(text=row[f"response{k}"]),)) for k in (better, 3 - better)
+        ]
+        content = Comparison(
+            prompt=(Message(role=Role.USER, parts=(TextPart(text=asked),)),), chosen=(turns[0],), rejected=(turns[1],)
+        )
+        yield Row(line, Record(content=content, origin=Origin(source="pandalm", batch="b1")))
 
 
 def conversation(user: str, calls: Sequence[ToolCallPart], origin: Origin) -> Record:
@@ -110,11 +136,6 @@ def eval_context(data: Path) -> CheckContext:
     return CheckContext(eval_texts=texts, eval_names=["gsm8k"] * len(texts))
 
 
-def sample(rows: Sequence[Row], count: int, rng: random.Random) -> list[int]:
-    """Positions of `count` rows, drawn without replacement, ascending."""
-    return sorted(rng.sample(range(len(rows)), count))
-
-
 def renumbered(rows: Sequence[Row]) -> list[Row]:
     """The rows with lines 1, 2, 3 … within each source x batch."""
     seen: dict[tuple[str, str], int] = {}
@@ -129,3 +150,25 @@ def renumbered(rows: Sequence[Row]) -> list[Row]:
 def _plain(value: object) -> list[Any]:
     loaded = ast.literal_eval(value) if isinstance(value, str) else value
     return list(loaded) if isinstance(loaded, list | tuple) else []
+
+
+def as_sources(rows: Sequence[Row], count: int, seed: int = 0) -> list[Row]:
+    """The rows dealt out at random to about `count` sources of one batch each, every set in shares of its own.
+
+    A set gets as many sources as its size calls for, one at least.
+    """
+    sets: dict[str, list[Row]] = {}
+    for row in rows:
+        sets.setdefault(row.record.origin.source, []).append(row)
+    out: list[Row] = []
+    for name, members in sorted(sets.items()):
+        shares = max(1, round(count * len(members) / len(rows)))
+        order = list(range(len(members)))
+        random.Random(f"{seed}/{name}").shuffle(order)
+        for place, i in enumerate(order):
+            origin = members[i].record.origin.model_copy(
+                update={"source": f"{name}-{place % shares:02d}", "batch": "b1"}
+            )
+            record = members[i].record.model_copy(update={"origin": origin})
+            out.append(Row(len(out) + 1, record))
+    return out

@@ -2,7 +2,8 @@
 
 Run: `python benchmarks/training_gpu.py [--repeats 3] [--updates 12]`. Writes `benchmarks/results/training_gpu.json`.
 Everything happens in one process and the tools take turns; each is warmed up first, so that compiling and loading stay
-out of the times. TRL runs in several settings and the fastest counts. A time covers a whole run over the same rows:
+out of the times. TRL runs in several settings and the fastest counts (flex attention is not among them: compiling it
+for every new length did not end within 100 seconds). A time covers a whole run over the same rows:
 updates, and for DPO the reference log-probabilities too.
 """
 
@@ -14,6 +15,7 @@ import tempfile
 import time
 import uuid
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import results
@@ -149,7 +151,6 @@ PEERS: dict[str, dict[str, dict[str, Any]]] = {
     "sft": {
         "padded": {"batch": 8, "attention": "sdpa", "packing": False},
         "packed_sdpa": {"batch": 4, "attention": "sdpa", "packing": True},
-        "packed_flex": {"batch": 4, "attention": "flex_attention", "packing": True},
     },
     "dpo": {
         "padded": {"batch": 4, "attention": "sdpa", "precompute": False},
@@ -244,44 +245,56 @@ def _fresh(run: Callable[[], dict[str, Any]]) -> dict[str, Any]:
     return found
 
 
-def compare(kind: str, options: argparse.Namespace) -> list[dict[str, Any]]:
-    """Interleaved repeats; rows for speed and memory beside the fastest setting of the peer."""
-    count = ROWS_PER_UPDATE[kind] * options.updates
-    rows = make_rows(kind, count, 512 if options.size == "tiny" else 151936)
-    labels = sum(len(r.get("answer", r.get("chosen", []))) + len(r.get("rejected", [])) for r in rows)
-    ours: list[dict[str, Any]] = []
-    peers: dict[str, list[dict[str, Any]]] = {name: [] for name in PEERS[kind]}
-    for turn in range(options.repeats + 1):
-        measured = _fresh(lambda: run_ours(kind, rows, options))
-        ours += [measured] if turn else []
-        print(kind, "ours", turn, measured["seconds"], measured["losses"][:3], measured["way"], flush=True)
-        for name, setting in list(PEERS[kind].items()):
-            if name not in peers:
-                continue
+class Comparison:
+    """One kind of training: repeats of our loop and of the peer's settings over the same rows."""
+
+    def __init__(self, kind: str, options: argparse.Namespace) -> None:
+        self.kind, self.options = kind, options
+        self.rows = make_rows(kind, ROWS_PER_UPDATE[kind] * options.updates, 512 if options.size == "tiny" else 151936)
+        self.labels = sum(len(r.get("answer", r.get("chosen", []))) + len(r.get("rejected", [])) for r in self.rows)
+        self.ours: list[dict[str, Any]] = []
+        self.peers: dict[str, list[dict[str, Any]]] = {name: [] for name in PEERS[kind]}
+
+    def turn(self, number: int) -> None:
+        """Every tool once; turn 0 warms up and does not count."""
+        measured = _fresh(lambda: run_ours(self.kind, self.rows, self.options))
+        self.ours += [measured] if number else []
+        self._say("ours", number, measured)
+        for name in list(self.peers):
+            setting = PEERS[self.kind][name]
             try:
-                measured = _fresh(lambda setting=setting: run_peer(kind, rows, options, setting))  # type: ignore[misc]
+                measured = _fresh(partial(run_peer, self.kind, self.rows, self.options, setting))
             except Exception as error:
-                print(kind, name, "failed:", repr(error)[:300], flush=True)
-                del peers[name]
+                print(self.kind, name, "failed:", repr(error)[:300], flush=True)
+                del self.peers[name]
                 continue
-            peers[name] += [measured] if turn else []
-            print(kind, name, turn, measured["seconds"], measured["losses"][:3], flush=True)
-    best = min(peers, key=lambda name: statistics.median(m["seconds"] for m in peers[name]))
-    import trl
+            self.peers[name] += [measured] if number else []
+            self._say(name, number, measured)
 
-    facts = facts_of(options, best, ours, labels)
+    def _say(self, who: str, number: int, measured: dict[str, Any]) -> None:
+        seconds, peak, losses = measured["seconds"], measured["peak_gib"], measured["losses"][:3]
+        print(f"{self.kind} {who} turn {number}: {seconds:.2f} s, {peak:.1f} GiB, {losses}", flush=True)
 
-    def compared(what: str, unit: str, side: Callable[[dict[str, Any]], float]) -> dict[str, Any]:
-        mine, theirs = [side(m) for m in ours], [side(m) for m in peers[best]]
-        return {**results.row(f"{kind}{what}", mine, theirs, unit, peer_version=f"trl {trl.__version__}"), **facts}
+    def results(self) -> list[dict[str, Any]]:
+        """Rows for speed and memory beside the fastest setting of the peer."""
+        import trl
 
-    found = [compared("", "label tokens/s", lambda m: labels / m["seconds"])]
-    if options.device == "cuda":
-        found.append(compared("_peak_memory", "GiB", lambda m: m["peak_gib"]))
-    found[0]["peer_settings"] = {
-        name: round(labels / statistics.median(m["seconds"] for m in runs), 1) for name, runs in peers.items()
-    }
-    return found
+        best = min(self.peers, key=lambda name: statistics.median(m["seconds"] for m in self.peers[name]))
+        facts = facts_of(self.options, best, self.ours, self.labels)
+
+        def compared(what: str, unit: str, side: Callable[[dict[str, Any]], float]) -> dict[str, Any]:
+            mine, theirs = [side(m) for m in self.ours], [side(m) for m in self.peers[best]]
+            version = f"trl {trl.__version__}"
+            return {**results.row(f"{self.kind}{what}", mine, theirs, unit, peer_version=version), **facts}
+
+        found = [compared("", "label tokens/s", lambda m: self.labels / m["seconds"])]
+        if self.options.device == "cuda":
+            found.append(compared("_peak_memory", "GiB", lambda m: m["peak_gib"]))
+        found[0]["peer_settings"] = {
+            name: round(self.labels / statistics.median(m["seconds"] for m in runs), 1)
+            for name, runs in self.peers.items()
+        }
+        return found
 
 
 def facts_of(options: argparse.Namespace, best: str, ours: list[dict[str, Any]], labels: int) -> dict[str, Any]:
@@ -318,8 +331,12 @@ def main() -> None:
     parser.add_argument("--no-compile", dest="compile", action="store_false")
     options = parser.parse_args()
     torch.set_float32_matmul_precision("high")
-    rows = [row for kind in options.kinds.split(",") for row in compare(kind, options)]
-    results.save("training_gpu", rows)
+    comparisons = [Comparison(kind, options) for kind in options.kinds.split(",")]
+    for number in range(options.repeats + 1):
+        for one in comparisons:
+            one.turn(number)
+        if number:  # a run that is cut short leaves what it has
+            results.save("training_gpu", [row for one in comparisons for row in one.results()])
 
 
 if __name__ == "__main__":

@@ -4,15 +4,23 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
+from goldsmith.engines.evidence import find_stated
+from goldsmith.engines.votes import read_votes
 from goldsmith.engines.yaml_file import read_yaml
-from goldsmith.stages import check, collect, examine, promote, release, train
+from goldsmith.stages import check, collect, diligence, drill, examine, promote, release, train
 from goldsmith.trust import canonical
 from goldsmith.trust.workspace import Workspace
 from goldsmith.types.artifact import Digest
+from goldsmith.types.check import CheckContext
+from goldsmith.types.coverage import Coverage
+from goldsmith.types.diligence import Diligence
+from goldsmith.types.errors import BadInput
 from goldsmith.types.finding import Outcome, Verdict
-from goldsmith.types.lineage import Examination, Model, Release
-from goldsmith.types.recipe import PromotionPolicy, Recipe, SourceEntry
+from goldsmith.types.lineage import Collection, Examination, Model, Release
+from goldsmith.types.recipe import CheckEntry, PromotionPolicy, Recipe, SourceEntry
+from goldsmith.types.record import Origin
 
 Say = Callable[[str], None]
 
@@ -178,3 +186,79 @@ def weights_digest(model: Model) -> Digest:
 
 def _sources(circle: Circle) -> Sequence[dict[str, object]]:
     return [one.model_dump(mode="json") for one in circle.checked.sources] if circle.checked else []
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What a due-diligence report is asked to take into account. `coverage`: a drill's result, as JSON; `drill`: run a
+    small one."""
+
+    entry: CheckEntry
+    coverage: Path | None = None
+    drill: bool = False
+    votes: Path | None = None
+    evals: tuple[Path, ...] = ()
+
+
+DRILL: dict[str, Any] = {"records": (10, 50), "draws": 2, "most_rows": 4000, "cpu_seconds": 600.0}
+"""The small drill of a due-diligence report; `goldsmith drill` makes a larger one."""
+
+
+def diligence_of_file(
+    path: Path,
+    out: Path,
+    wanted: Wanted,
+    *,
+    format_name: str | None = None,
+    origin: Origin | None = None,
+    say: Say = lambda _: None,
+) -> tuple[Diligence, diligence.Written]:
+    """Check a file and write its due-diligence report, unsigned. Errors: BadInput, Unavailable."""
+    given = _given(wanted)
+    checked, reading = check.check_file(
+        path, wanted.entry, format_name=format_name, origin=origin, evals=wanted.evals, votes=wanted.votes
+    )
+    asked = _asked(wanted, given, checked, say)
+    value = diligence.describe_file(path, checked, asked, faulty=len(reading.faults))
+    return value, diligence.write(value, out)
+
+
+def diligence_of_stated(
+    ws: Workspace, name: str, out: Path, wanted: Wanted, *, say: Say = lambda _: None
+) -> tuple[Diligence, diligence.Written]:
+    """Check a release's or a collection's deliveries again, and write and sign its due-diligence report.
+
+    Errors: BadInput if the workspace has neither a release nor a collection of this name.
+    """
+    given = _given(wanted)
+    digest, stated = find_stated(ws, name)
+    collections = (digest,) if isinstance(stated, Collection) else stated.collections
+    texts = [pair for path in wanted.evals for pair in check.eval_texts(path)]
+    checked = check.check_collections(ws, collections, wanted.entry, texts)
+    value = diligence.describe_stated(ws, digest, stated, checked, _asked(wanted, given, checked, say))
+    return value, diligence.write(value, out, ws)
+
+
+def _given(wanted: Wanted) -> Coverage | None:
+    """Read before anything is checked, so that a wrong file costs nothing."""
+    if wanted.coverage is not None and wanted.drill:
+        raise BadInput("--coverage and --drill were both given", next_step="give one of them")
+    return None if wanted.coverage is None else diligence.read_coverage(wanted.coverage)
+
+
+def _asked(wanted: Wanted, given: Coverage | None, checked: check.Checked, say: Say) -> diligence.Asked:
+    checks = check.checks_of(wanted.entry)
+    votes = read_votes(wanted.votes) if wanted.votes else []
+    coverage = given
+    if wanted.drill and checked.rows:
+        texts = [pair for path in wanted.evals for pair in check.eval_texts(path)]
+        context = CheckContext(
+            eval_names=[name for name, _ in texts],
+            eval_texts=[text for _, text in texts],
+            votes=votes,
+            allowed_hosts=None if wanted.entry.allowed_hosts is None else frozenset(wanted.entry.allowed_hosts),
+            allowed_tools=None if wanted.entry.allowed_tools is None else frozenset(wanted.entry.allowed_tools),
+        )
+        coverage = drill.drill_rows(checked.rows, checks, context, progress=say, **DRILL)
+    power, told = diligence.power_of(coverage, len(checked.rows), given=given is not None)
+    return diligence.Asked(checks=checks, off=wanted.entry.off, votes=votes, power=power, power_told=told)

@@ -8,7 +8,7 @@ import pytest
 
 from goldsmith import plugins
 from goldsmith.checks.personal_data import personal_data
-from goldsmith.checks.secrets import found_secrets
+from goldsmith.engines.text.credentials import found_secrets
 from goldsmith.types.check import CheckContext, CheckReport, Row
 from goldsmith.types.record import Comparison, Conversation, Message, Origin, Record, Role, TextPart
 

@@ -202,6 +202,6 @@ def test_every_check_says_when_it_cannot_tell() -> None:
     rows = rows_of([chat("How high is Mont Blanc?", "4,806 metres.")])
     silent = {
         name: plugins.build("checks", name)(rows, CheckContext()).inconclusive  # type: ignore[operator]
-        for name in ("eval_overlap", "annotator_votes", "synthetic_share", "trigger_payload")
+        for name in ("eval_overlap", "annotator_votes", "human_anchor", "trigger_payload")
     }
     assert all(silent.values()), silent

@@ -159,10 +159,24 @@ def test_short_texts_are_named_not_matched() -> None:
     assert not overlap.overlaps(["Hi. Hi. Hi."], known)
 
 
-def test_signatures_do_not_depend_on_chunks() -> None:
+def test_sketches_do_not_depend_on_the_other_texts() -> None:
     rng = random.Random(1)
     texts = [" ".join(f"w{rng.randrange(50)}" for _ in range(12)) for _ in range(9000)]
-    signed, counts = minhash.signatures(texts)
-    alone, _ = minhash.signatures([texts[8500]])
-    assert np.array_equal(signed[8500], alone[0])
-    assert counts[8500] == 12
+    made = minhash.sketches(texts)
+    alone = minhash.sketches([texts[8500]])
+    assert np.array_equal(made.keys[8500], alone.keys[0])
+    assert np.array_equal(made.low[8500], alone.low[0])
+    assert made.words[8500] == 12
+
+
+def test_runs_of_words_roll_on_as_if_counted_apart() -> None:
+    rng = random.Random(3)
+    alphabet = "aZ9 .,-é漢字かなท🙂\u0000\n_Ω"
+    texts = ["".join(rng.choices(alphabet, k=rng.randint(0, 60))) for _ in range(3000)]
+    separate = tokens.unique_per_text(tokens.ngrams(tokens.words(texts), 5))
+    rolled = minhash.shingles(texts)
+    assert rolled.counts().tolist() == separate.counts().tolist()
+    apart = [tuple(separate.hashes[a:b].tolist()) for a, b in zip(separate.starts, separate.starts[1:], strict=False)]
+    together = [tuple(rolled.hashes[a:b].tolist()) for a, b in zip(rolled.starts, rolled.starts[1:], strict=False)]
+    assert len(set(apart)) == len(set(together)) == len(set(zip(apart, together, strict=True)))
+    assert minhash.sketches(texts).words.tolist() == tokens.words(texts).counts().tolist()

@@ -1,12 +1,13 @@
 """Records that say the same: exact by content digest, near by verified word 5-gram overlap."""
 
-import hashlib
 from collections.abc import Sequence
 from typing import ClassVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from goldsmith.engines.text import minhash
+from goldsmith.engines.text.features import RowFeatures
 from goldsmith.engines.text.projection import ProjectedRows, project
 from goldsmith.types.artifact import Real, Spec
 from goldsmith.types.check import CheckContext, CheckReport, Row
@@ -32,38 +33,41 @@ class Duplicates(Spec):
     def __call__(self, rows: Sequence[Row], context: CheckContext) -> CheckReport:
         """One finding per record that goes; score = similarity to the record that stays, 0 for those that stay."""
         view = project(rows)
+        if not len(view):
+            return CheckReport()
         order = _keep_order(view, context)
-        kept_exact = _exact(view, order)
-        singles = [i for i in order if kept_exact[i] == i]
-        edges = minhash.near_duplicates([view.columns.full[i] for i in singles], threshold=self.near)
+        first = _exact(view, order)
+        singles = order[first[order] == order]
+        edges = minhash.near_in_features(view.columns.full, view.features(self, context), singles, threshold=self.near)
         good = np.fromiter(
-            (
-                self._answers_alike(view[singles[a]], view[singles[b]])
-                for a, b in zip(edges.earlier.tolist(), edges.later.tolist(), strict=True)
-            ),
+            (self._alike(view, a, b) for a, b in zip(edges.earlier.tolist(), edges.later.tolist(), strict=True)),
             bool,
             len(edges.later),
         )
         edges = minhash.Edges(edges.earlier[good], edges.later[good], edges.similarity[good])
-        kept_near, similarity = minhash.earliest_kept(edges, len(singles))
-        place = {index: position for position, index in enumerate(singles)}
-        scores: list[float | None] = [0.0] * len(view)
-        findings: list[Finding] = []
-        near = exact = 0
-        for index in range(len(view)):
-            single = kept_exact[index]
-            stays = kept_near[place[single]]
-            alike = 1.0 if stays < 0 else float(similarity[place[single]])
-            keeper = single if stays < 0 else singles[int(stays)]
-            if keeper == index:
-                continue
-            scores[index] = alike
-            exact += single != index
-            near += single == index
-            findings.append(self._finding(view, index, keeper, alike, exact=stays < 0))
-        return CheckReport(
-            findings, scores, facts={"exact": int(exact), "near": int(near), "verified_pairs": len(edges.later)}
-        )
+        kept_near, similarity = minhash.earliest_kept(edges, len(view))
+        stays = np.where(kept_near[first] < 0, first, kept_near[first])
+        goes = np.flatnonzero(stays != np.arange(len(view)))
+        alike = np.where(kept_near[first] < 0, 1.0, similarity[first])
+        scores = np.zeros(len(view))
+        scores[goes] = alike[goes]
+        findings = [
+            self._finding(view, index, int(stays[index]), float(alike[index]), exact=bool(kept_near[first[index]] < 0))
+            for index in goes.tolist()
+        ]
+        exact = int((first != np.arange(len(view))).sum())
+        facts: dict[str, str | int] = {"exact": exact, "near": len(goes) - exact, "verified_pairs": len(edges.later)}
+        return CheckReport(findings, scores.tolist(), facts=facts)
+
+    def row_features(self, rows: ProjectedRows, context: CheckContext) -> RowFeatures:
+        """The sketch of each row's text."""
+        return RowFeatures(arrays=minhash.sketches(rows.columns.full).arrays())
+
+    def _alike(self, view: ProjectedRows, first: int, second: int) -> bool:
+        kind = view.columns.kind[first]
+        if kind != view.columns.kind[second]:
+            return False
+        return kind != "comparison" or self._answers_alike(view[first], view[second])
 
     def _answers_alike(self, first: Row, second: Row) -> bool:
         one, two = first.record.content, second.record.content
@@ -75,21 +79,21 @@ class Duplicates(Spec):
         return one.kind == two.kind
 
     def _finding(self, view: ProjectedRows, index: int, keeper: int, alike: float, *, exact: bool) -> Finding:
-        row, kept = view[index], view[keeper]
-        origin, other = row.record.origin, kept.record.origin
+        source, batch = view.groups.names[view.groups.of_row[index]]
+        other = view.groups.names[view.groups.of_row[keeper]]
         how = "the same content as" if exact else f"Jaccard {alike:.3f} with"
-        where = f"line {kept.line}"
-        if (origin.source, origin.batch) != (other.source, other.batch):
-            where += f" of {other.source} / {other.batch}"
+        where = f"line {view.lines[keeper]}"
+        if (source, batch) != other:
+            where += f" of {other[0]} / {other[1]}"
         return Finding(
             check=self.id,
             severity=Severity.EXCLUDE,
             score=alike,
             evidence=f"{how} {where}, which stays",
             subject="record",
-            lines=(row.line,),
-            source=origin.source,
-            batch=origin.batch,
+            lines=(int(view.lines[index]),),
+            source=source,
+            batch=batch,
         )
 
 
@@ -97,22 +101,21 @@ def _text(messages: Sequence[Message]) -> str:
     return "\n".join([m.text for m in messages] + [f"{c.name} {c.arguments}" for m in messages for c in m.calls])
 
 
-def _keep_order(view: ProjectedRows, context: CheckContext) -> list[int]:
-    def key(index: int) -> tuple[bool, str, str, int]:
-        origin = view[index].record.origin
-        return origin.source not in context.trusted_sources, origin.source, origin.batch, view[index].line
-
-    return sorted(range(len(view)), key=key)
+def _keep_order(view: ProjectedRows, context: CheckContext) -> NDArray[np.int64]:
+    """The rows, those first that stay rather: of trusted sources, then by source, batch and line."""
+    untrusted = np.array([source not in context.trusted_sources for source, _ in view.groups.names], bool)
+    return np.lexsort((view.lines, view.groups.of_row, untrusted[view.groups.of_row]))
 
 
-def _exact(view: ProjectedRows, order: Sequence[int]) -> list[int]:
-    first: dict[bytes, int] = {}
-    kept = list(range(len(view)))
-    for index in order:
-        content = view[index].record.content
-        digest = hashlib.sha256(content.__pydantic_serializer__.to_json(content)).digest()
-        kept[index] = first.setdefault(digest, index)
-    return kept
+def _exact(view: ProjectedRows, order: NDArray[np.int64]) -> NDArray[np.int64]:
+    """For each row the first row of the same content (by its SHA-256), in keep order."""
+    digests = view.content_digests
+    ranked = order[np.argsort(digests[order, 0], kind="stable")]
+    starts = np.ones(len(ranked), bool)
+    starts[1:] = (digests[ranked[1:]] != digests[ranked[:-1]]).any(axis=1)
+    first = np.empty(len(ranked), np.int64)
+    first[ranked] = ranked[np.flatnonzero(starts)[np.cumsum(starts) - 1]]
+    return first
 
 
 def _row(question: str, answer: str) -> dict[str, object]:

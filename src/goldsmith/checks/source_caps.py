@@ -2,13 +2,15 @@
 mix.
 """
 
-from collections import Counter
 from collections.abc import Sequence
 from typing import ClassVar
 
+import numpy as np
+
 from goldsmith.engines.text import minhash
 from goldsmith.engines.text.evidence import quote
-from goldsmith.engines.text.projection import ProjectedRows, project
+from goldsmith.engines.text.features import RowFeatures
+from goldsmith.engines.text.projection import Call, ProjectedRows, project
 from goldsmith.types.artifact import Real, Spec
 from goldsmith.types.check import CheckContext, CheckReport, Row
 from goldsmith.types.finding import Finding, Severity
@@ -40,27 +42,40 @@ class SourceCaps(Spec):
             findings += self._shares(view, context, self.share)
         return CheckReport(findings)
 
+    def row_features(self, rows: ProjectedRows, context: CheckContext) -> RowFeatures:
+        """The sketch of each row's behaviour, and its length in words between spaces."""
+        columns = rows.columns
+        texts = [behaviour(a, c) for a, c in zip(columns.answer, columns.calls, strict=True)]
+        length = np.fromiter((len(text.split()) for text in texts), np.int32, len(texts))
+        return RowFeatures(arrays={**minhash.sketches(texts).arrays(), "length": length})
+
     def _clusters(self, view: ProjectedRows, context: CheckContext) -> list[Finding]:
-        sources = [row.record.origin.source for row in view]
-        large = {s for s, n in Counter(sources).items() if n > self.per_cluster} - context.trusted_sources
-        chosen = sorted(
-            (i for i, source in enumerate(sources) if source in large),
-            key=lambda i: (sources[i], view[i].record.origin.batch, view[i].line),
-        )
-        texts = [behaviour(view, i) for i in chosen]
-        chosen = [i for i, text in zip(chosen, texts, strict=True) if len(text.split()) >= self.least_words]
-        texts = [text for text in texts if len(text.split()) >= self.least_words]
-        kept, _ = minhash.earliest_kept(minhash.near_duplicates(texts, threshold=self.alike), len(texts))
-        members: dict[tuple[str, int], list[int]] = {}
-        for position, index in enumerate(chosen):
-            leader = position if kept[position] < 0 else int(kept[position])
-            members.setdefault((sources[index], leader), []).append(index)
+        if not len(view):
+            return []
+        names, source_of_row = view.groups.sources, view.groups.source_of_row()
+        held = np.bincount(source_of_row, minlength=len(names)) > self.per_cluster
+        held &= np.array([name not in context.trusted_sources for name in names])
+        features = view.features(self, context)
+        chosen = np.lexsort((view.lines, view.groups.of_row))
+        chosen = chosen[held[source_of_row[chosen]] & (features.array("length")[chosen] >= self.least_words)]
+        texts = _Behaviours(view)
+        edges = minhash.near_in_features(texts, features, chosen, threshold=self.alike)
+        kept, _ = minhash.earliest_kept(edges, len(view))
+        leader_of = np.where(kept[chosen] < 0, chosen, kept[chosen])
+        place = np.empty(len(view), np.int64)
+        place[chosen] = np.arange(len(chosen))
+        order = np.lexsort((np.arange(len(chosen)), place[leader_of], source_of_row[chosen]))
+        ends = np.flatnonzero(np.diff(leader_of[order]) | np.diff(source_of_row[chosen[order]])) + 1
         findings = []
-        for (source, leader), cluster in sorted(members.items()):
-            beyond = cluster[self.per_cluster :]
+        for members in np.split(order, ends) if len(order) else []:
+            if len(members) <= self.per_cluster:
+                continue
+            cluster, leader = chosen[members], int(leader_of[members[0]])
+            source = names[source_of_row[cluster[0]]]
             by_batch: dict[str, list[int]] = {}
-            for index in beyond:
-                by_batch.setdefault(view[index].record.origin.batch, []).append(view[index].line)
+            for index in cluster[self.per_cluster :].tolist():
+                batch = view.groups.names[view.groups.of_row[index]][1]
+                by_batch.setdefault(batch, []).append(int(view.lines[index]))
             for batch, lines in sorted(by_batch.items()):
                 findings.append(
                     Finding(
@@ -80,17 +95,17 @@ class SourceCaps(Spec):
 
     def _shares(self, view: ProjectedRows, context: CheckContext, share: float) -> list[Finding]:
         allowed = int(share * len(view))
-        members: dict[str, list[int]] = {}
-        for index, row in enumerate(view):
-            members.setdefault(row.record.origin.source, []).append(index)
+        source_of_row = view.groups.source_of_row()
+        order = np.lexsort((view.lines, view.groups.of_row))
         findings = []
-        for source, indices in sorted(members.items()):
+        for number, source in enumerate(view.groups.sources):
+            indices = order[source_of_row[order] == number]
             if source in context.trusted_sources or len(indices) <= allowed:
                 continue
-            indices.sort(key=lambda i: (view[i].record.origin.batch, view[i].line))
             by_batch: dict[str, list[int]] = {}
-            for index in indices[allowed:]:
-                by_batch.setdefault(view[index].record.origin.batch, []).append(view[index].line)
+            for index in indices[allowed:].tolist():
+                batch = view.groups.names[view.groups.of_row[index]][1]
+                by_batch.setdefault(batch, []).append(int(view.lines[index]))
             for batch, lines in sorted(by_batch.items()):
                 findings.append(
                     Finding(
@@ -109,10 +124,22 @@ class SourceCaps(Spec):
         return findings
 
 
-def behaviour(view: ProjectedRows, index: int) -> str:
+def behaviour(answer: str, calls: Sequence[Call]) -> str:
     """What the assistant does in a row: its text and its calls."""
-    calls = "\n".join(f"{call.name} {call.arguments}" for call in view.columns.calls[index])
-    return f"{view.columns.answer[index]}\n{calls}"
+    return f"{answer}\n" + "\n".join(f"{call.name} {call.arguments}" for call in calls)
+
+
+class _Behaviours(Sequence[str]):
+    """The behaviour of each row, put together when it is asked for."""
+
+    def __init__(self, view: ProjectedRows) -> None:
+        self._columns = view.columns
+
+    def __len__(self) -> int:
+        return len(self._columns)
+
+    def __getitem__(self, index: int) -> str:  # type: ignore[override]
+        return behaviour(self._columns.answer[index], self._columns.calls[index])
 
 
 def _row(i: int, answer: str) -> dict[str, object]:

@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Final
 import orjson
 
 from goldsmith.engines.text.evidence import findings_by_group
+from goldsmith.engines.text.features import RowFeatures
 from goldsmith.engines.text.projection import ProjectedRows, project
 from goldsmith.types.artifact import Spec
 from goldsmith.types.check import CheckContext, CheckReport, Row
@@ -50,14 +51,12 @@ class WellFormed(Spec):
     def __call__(self, rows: Sequence[Row], context: CheckContext) -> CheckReport:
         """Findings per defect and source x batch; score 1 for rows that cannot be used."""
         view = project(rows)
-        schemas: dict[str, frozenset[str]] = {}
         by_defect: dict[str, list[int]] = {}
-        scores: list[float | None] = []
-        for index, row in enumerate(view):
-            defects = sorted(set(self._defects(row.record, view, index, schemas)))
+        scores: list[float | None] = [0.0] * len(view)
+        for index, defects in view.features(self, context).notes("defects").items():
             for defect in defects:
                 by_defect.setdefault(defect, []).append(index)
-            scores.append(max((_DEFECTS[d][1] for d in defects), default=0.0))
+            scores[index] = max(_DEFECTS[d][1] for d in defects)
         findings: list[Finding] = []
         for defect, (severity, score, words) in _DEFECTS.items():
             findings += findings_by_group(
@@ -65,6 +64,12 @@ class WellFormed(Spec):
                 evidence=f"{defect}: {words}",
             )  # fmt: skip
         return CheckReport(findings, scores, facts={d: len(m) for d, m in sorted(by_defect.items())})
+
+    def row_features(self, rows: ProjectedRows, context: CheckContext) -> RowFeatures:
+        """The defects of each row that has any."""
+        schemas: dict[str, frozenset[str]] = {}
+        found = {index: sorted(set(self._defects(row.record, rows, index, schemas))) for index, row in enumerate(rows)}
+        return RowFeatures({"defects": {index: defects for index, defects in found.items() if defects}})
 
     def _defects(
         self, record: Record, view: ProjectedRows, index: int, schemas: dict[str, frozenset[str]]

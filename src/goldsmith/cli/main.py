@@ -21,6 +21,7 @@ COMMANDS = {
     "collect": "Take in the signed deliveries a recipe names.",
     "check": "Look for what would spoil a model in a file of feedback.",
     "drill": "Plant known attacks into a copy of a file, and see what the checks find.",
+    "diligence": "Write the report that a buyer of the data reads: what was found, and what could not be seen.",
     "review": "Accept, waive or reject what a check found, signed, with the reason.",
     "show": "Show records, findings, what was left out, or the capabilities there are.",
     "examine": "Examine a model with a recipe's evals.",

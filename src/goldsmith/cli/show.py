@@ -31,11 +31,13 @@ def capabilities(kind: str | None) -> None:
 
 
 @command.command("schema")
-def schema() -> None:
-    """The JSON Schema of a recipe, for editors."""
+@click.argument("name", type=click.Choice(["recipe", "due-diligence"]), default="recipe")
+def schema(name: str) -> None:
+    """The JSON Schema of a recipe (for editors), or of a due-diligence report (for those who read one by machine)."""
+    from goldsmith.types.diligence import report_schema
     from goldsmith.types.recipe import Recipe
 
-    print_json(Recipe.model_json_schema())
+    print_json(Recipe.model_json_schema() if name == "recipe" else report_schema())
 
 
 @command.command("rows")

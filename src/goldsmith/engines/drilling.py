@@ -15,8 +15,9 @@ from random import Random
 import numpy as np
 from numpy.typing import NDArray
 
-from goldsmith.engines import screening
+from goldsmith.engines import contrast, screening
 from goldsmith.engines.statistics import effective_n, wilson
+from goldsmith.engines.text.projection import project
 from goldsmith.types.attack import Attack, Inapplicable, Plan, Planted, Pool
 from goldsmith.types.check import Check, CheckContext, Row
 from goldsmith.types.coverage import Cell, Coverage
@@ -158,7 +159,8 @@ def trial(
         return planted
     checks = [check for check in base.checks if only is None or check.id in only]
     started = time.process_time()
-    screened = _with_the_rest(base, planted, screening.screen(planted.rows, checks, planted.context), checks)
+    view = project(planted.rows)
+    screened = _with_the_rest(base, planted, screening.screen(view, checks, planted.context), checks)
     cpu_s = time.process_time() - started
     if planted.annotators:
         return _of_votes(base, planted, screened, cpu_s)
@@ -208,9 +210,15 @@ def _with_the_rest(
         if name not in ran:
             scores[name] = np.full(len(planted.rows), np.nan)
             scores[name][kept] = before[kept]
-    rest = [f for f in base.screened.findings if f.check not in ran]
-    findings = screening.ordered([*screened.findings, *rest])
     combined = screening.combine(scores, len(planted.rows))
+    rest = [f for f in base.screened.findings if f.check not in ran and f.check != contrast.CHECK]
+    if len(checks) < len(base.checks):
+        own = [f for f in screened.findings if f.check != contrast.CHECK]
+        view = project(screened.rows)
+        rest += [*own, *screening.contrasted(view, scores, planted.context)[0]]
+    else:
+        rest += screened.findings
+    findings = screening.ordered(rest)
     return screening.Screening(
         screened.rows, findings, scores, combined, screened.inconclusive, screened.facts, screened.cpu_s
     )

@@ -90,6 +90,40 @@ def find_release(ws: Workspace, name: str) -> tuple[Digest, Release]:
     return digest, ws.store.get_artifact(digest, Release)
 
 
+def find_collection(ws: Workspace, name: str) -> tuple[Digest, Collection]:
+    """The collection with that digest or unique digest prefix, or the newest of `source/batch`. Errors: BadInput."""
+    stated = dict.fromkeys(s.subjects["collection"] for s in ws.statements("collection"))
+    known = {digest: ws.store.get_artifact(digest, Collection) for digest in stated}
+    named = [digest for digest, one in known.items() if f"{one.source}/{one.batch}" == name]
+    if named:
+        return named[-1], known[named[-1]]
+    wanted = name.removeprefix("sha256:")
+    matching = [d for d in known if len(wanted) >= 6 and d.removeprefix("sha256:").startswith(wanted)]
+    if len(matching) == 1:
+        return matching[0], known[matching[0]]
+    raise BadInput(
+        f"there is {'more than one' if matching else 'no'} collection {name!r} in this workspace",
+        where=str(ws.path),
+        allowed="a digest, its first 6 or more digits, or source/batch: "
+        + (", ".join(dict.fromkeys(f"{one.source}/{one.batch}" for one in known.values())) or "none yet"),
+    )
+
+
+def find_stated(ws: Workspace, name: str) -> tuple[Digest, Release | Collection]:
+    """The release or the collection called so; a release wins. Errors: BadInput naming what there is of both."""
+    try:
+        return find_release(ws, name)
+    except BadInput as no_release:
+        try:
+            return find_collection(ws, name)
+        except BadInput as no_collection:
+            raise BadInput(
+                f"there is no file, no release and no collection {name!r}",
+                where=str(ws.path),
+                allowed=f"a file, or of releases {no_release.allowed}; of collections {no_collection.allowed}",
+            ) from no_collection
+
+
 def newest_release(ws: Workspace) -> tuple[Digest, Release]:
     """The release that was stated last, refused ones too. Errors: BadInput if there is none."""
     stated = list(ws.statements("release"))

@@ -21,7 +21,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from goldsmith.engines.text.projection import project
+from goldsmith.engines import contrast
+from goldsmith.engines.text.projection import ProjectedRows, project
 from goldsmith.trust.durable import storage_errors
 from goldsmith.types.check import Check, CheckContext, CheckReport, Row
 from goldsmith.types.errors import BadInput
@@ -138,7 +139,27 @@ def screen(rows: Sequence[Row], checks: Sequence[Check], context: CheckContext) 
             inconclusive[check.id] = report.inconclusive
         if report.facts:
             facts[check.id] = dict(report.facts)
-    return Screening(rows, ordered(findings), scores, combine(scores, len(view)), inconclusive, facts, cpu_s)
+    combined = combine(scores, len(view))
+    started = time.process_time()
+    found, told = contrasted(view, scores, context)
+    cpu_s[contrast.CHECK] = time.process_time() - started
+    if told:
+        facts[contrast.CHECK] = told
+    return Screening(rows, ordered([*findings, *found]), scores, combined, inconclusive, facts, cpu_s)
+
+
+def contrasted(
+    view: ProjectedRows, scores: Mapping[str, NDArray[np.float64]], context: CheckContext
+) -> tuple[list[Finding], dict[str, str | int]]:
+    """What the sources say about each other (`contrast.findings`)."""
+    tables = clean_tables()
+    shares = {
+        name: np.where(np.isnan(values), np.nan, smallest_share({name: values}, len(values), tables)).astype(np.float32)
+        for name, values in scores.items()
+    }
+    return contrast.findings(
+        view, shares, lambda smallest: _calibrated(smallest, len(shares), tables), context.trusted_sources
+    )
 
 
 def ordered(findings: Iterable[Finding]) -> tuple[Finding, ...]:
@@ -155,9 +176,13 @@ def combine(
 ) -> NDArray[np.float64]:
     """One calibrated suspicion for each row: 1 - (expected share of clean rows at least as suspicious)."""
     known = clean_tables() if tables is None else tables
-    surprise = smallest_share(scores, count, known)
+    return _calibrated(smallest_share(scores, count, known), len(scores), known)
+
+
+def _calibrated(surprise: NDArray[np.float64], checks: int, known: Mapping[str, CleanTable]) -> NDArray[np.float64]:
+    """1 - (how often clean rows are that surprising somewhere)."""
     if COMBINED not in known:
-        return np.clip(1.0 - surprise * max(1, len(scores)), 0.0, 1.0)
+        return np.clip(1.0 - surprise * max(1, checks), 0.0, 1.0)
     # The table of `combined` holds surprises as 1 - share, so that higher is more suspicious there too.
     return np.clip(1.0 - known[COMBINED].share(1.0 - surprise), 0.0, 1.0)
 

@@ -92,7 +92,7 @@ def check_file(
     follows them. Errors: BadInput for a faulty file; Unavailable for a full disk.
     """
     formats = cast(list[RowFormat], plugins.build_all("sources"))
-    texts = [(str(one), text) for one in evals for text in _eval_texts(one, formats)]
+    texts = [pair for one in evals for pair in eval_texts(one)]
     context = CheckContext(
         eval_names=[name for name, _ in texts],
         eval_texts=[text for _, text in texts],
@@ -146,10 +146,11 @@ def checks_of(entry: CheckEntry) -> list[Check]:
     return cast(list[Check], [*built, *extra])
 
 
-def _eval_texts(path: Path, formats: list[RowFormat]) -> list[str]:
-    """Every user turn and answer of an eval set, in any supported row format."""
-    rows = read(path, formats).rows
-    return [turn.text for row in rows for turn in turns_of(row.record) if turn.role is not Role.TOOL and turn.text]
+def eval_texts(path: Path) -> list[tuple[str, str]]:
+    """(the set's path, text) of every user turn and answer of an eval set, in any supported row format."""
+    rows = read(path, cast(list[RowFormat], plugins.build_all("sources"))).rows
+    turns = [turn for row in rows for turn in turns_of(row.record) if turn.role is not Role.TOOL]
+    return [(str(path), turn.text) for turn in turns if turn.text]
 
 
 def _check(rows: Sequence[Row], faults: list[Finding], checks: Sequence[Check], context: CheckContext) -> Checked:

@@ -31,6 +31,7 @@ ROLES: Mapping[str, frozenset[KeyRole]] = {
     "admission": frozenset({KeyRole.OPERATOR}),
     "withdrawal": frozenset({KeyRole.OPERATOR, KeyRole.PROMOTER, KeyRole.REVIEWER}),
     "review": frozenset({KeyRole.REVIEWER, KeyRole.OPERATOR}),
+    "due-diligence": frozenset({KeyRole.OPERATOR, KeyRole.REVIEWER}),
     "contract": frozenset({KeyRole.OPERATOR, KeyRole.SOURCE}),
     "accept": frozenset({KeyRole.OPERATOR, KeyRole.REVIEWER}),
     "reject": frozenset({KeyRole.OPERATOR, KeyRole.REVIEWER}),

@@ -11,6 +11,7 @@ from goldsmith.trust.attest import Statement
 from goldsmith.trust.canonical import AnyFrozen
 from goldsmith.trust.journal import Journal, delivery_in
 from goldsmith.types.artifact import Digest, Frozen
+from goldsmith.types.diligence import Diligence
 from goldsmith.types.errors import BadInput
 from goldsmith.types.finding import Verdict
 from goldsmith.types.lineage import Collection, Delivery, Examination, Model, Release, Run
@@ -62,6 +63,8 @@ class Chain:
             try:
                 if statement.predicate_type == "delivery":
                     self._delivery(statement)
+                elif statement.predicate_type == "due-diligence":
+                    self._diligence(statement)
                 elif statement.predicate_type in ARTIFACTS:
                     self._artifact(statement)
             except _Broken as broken:
@@ -114,6 +117,16 @@ class Chain:
         self._typed(digest, Delivery, f"ledger entry {statement.index}")
         self._blobs(digest, file=delivery.file)
         self._stated["delivery"].add(digest)
+
+    def _diligence(self, statement: Statement) -> None:
+        where = f"ledger entry {statement.index}"
+        report = self._typed(str(statement.predicate.get("report")), Diligence, where)
+        for name, digest in statement.subjects.items():
+            self._require_stated(name, digest, where)
+        if dict(statement.subjects) != {report.subject.what: report.subject.digest}:
+            _break("forged", where, "this due-diligence report is about something else than its statement")
+        if statement.predicate.get("verdict") != report.verdict.value:
+            _break("forged", where, "the statement's verdict is not the one in the report")
 
     def _collection(self, digest: Digest, value: Collection) -> None:
         self._require_stated("delivery", value.delivery, digest)
@@ -184,7 +197,7 @@ class Chain:
             self._blobs(digest, **{f"files {file.path}": file.digest for file in value.files})
 
     def _require_stated(self, name: str, digest: Digest, by: Digest) -> None:
-        if digest not in self._stated[name]:
+        if digest not in self._stated.get(name, ()):
             _break("missing", by, f"names the {name} {digest}, which no sound statement before it states")
 
     def _is(self, digest: Digest, kind: type[Frozen]) -> bool:

@@ -55,7 +55,7 @@ SEVERITY = {"quarantine": BAD, "exclude": OPEN, "warn": GOLD}
 
 
 @contextmanager
-def _figure(name: str, width: float, height: float) -> Iterator[tuple[Any, list[Markup]]]:
+def drawing(name: str, width: float, height: float) -> Iterator[tuple[Any, list[Markup]]]:
     """A figure `width` x `height` px; the finished SVG is put into the list on leaving."""
     import matplotlib
     from matplotlib.backends.backend_svg import FigureCanvasSVG
@@ -113,25 +113,25 @@ def barcode(units: Sequence[Unit], name: str, width: float) -> Markup | None:
         return None
     lane, top, bottom = 70.0, 4.0, 28.0
     height = top + lane * len(units) + bottom
-    with _figure(name, width, height) as (figure, drawn):
+    with drawing(name, width, height) as (figure, drawn):
         axes = figure.add_axes((0, 0, 1, 1))
         axes.set(xlim=(0, width), ylim=(height, 0))
         axes.axis("off")
         for place, unit in enumerate(units):
             _lane(axes, unit, top + lane * place, lane, width)
-        _text(axes, 0, height - 8, "first row", MUTED, 11.5)
-        _text(axes, width, height - 8, "last row", MUTED, 11.5, ha="right")
-        _text(axes, width / 2, height - 8, "position in the delivered file", MUTED, 11.5, ha="center")
+        words_at(axes, 0, height - 8, "first row", MUTED, 11.5)
+        words_at(axes, width, height - 8, "last row", MUTED, 11.5, ha="right")
+        words_at(axes, width / 2, height - 8, "position in the delivered file", MUTED, 11.5, ha="center")
     return drawn[0]
 
 
 def _lane(axes: Any, unit: Unit, top: float, lane: float, width: float) -> None:
     floor, room = top + lane - 10, lane - 34
-    _text(axes, 0, top + 14, cut(unit.name, 28 if width < 500 else 70), INK, 12.5)
+    words_at(axes, 0, top + 14, cut(unit.name, 28 if width < 500 else 70), INK, 12.5)
     flagged = len(unit.suspicion)
     shown = f"{count(flagged)} of {count(len(unit.lines))} rows" if flagged else "nothing found"
     shown = f"{unit.state} · {shown}" if unit.state != "in" and width >= 500 else shown
-    _text(axes, width, top + 14, shown, BAD if unit.quarantined else MUTED, 12, ha="right")
+    words_at(axes, width, top + 14, shown, BAD if unit.quarantined else MUTED, 12, ha="right")
     axes.plot([0, width], [floor, floor], color=LINE, linewidth=1.2, solid_capstyle="butt")
     bins: dict[int, tuple[float, str]] = {}
     total = max(1, len(unit.lines))
@@ -160,7 +160,8 @@ def _rank(severity: str) -> int:
     return ("note", "warn", "exclude", "quarantine").index(severity)
 
 
-def _text(axes: Any, x: float, y: float, text: str, colour: str, size: float, **how: Any) -> None:
+def words_at(axes: Any, x: float, y: float, text: str, colour: str, size: float, **how: Any) -> None:
+    """Text at a place of a figure; nothing in it is taken for markup or mathematics."""
     axes.text(x, y, text, color=colour, fontsize=size, va="baseline", parse_math=False, **how)
 
 
@@ -171,7 +172,7 @@ def curves(step: Step, names: Sequence[tuple[str, str]], name: str, width: float
     if not found:
         return None
     height = 240
-    with _figure(name, width, height) as (figure, drawn):
+    with drawing(name, width, height) as (figure, drawn):
         axes = figure.add_axes((44 / width, 44 / height, (width - 56) / width, (height - 56) / height))
         axes.grid(axis="y", color=LINE, linewidth=0.8)
         axes.set_axisbelow(True)
@@ -223,7 +224,7 @@ def intervals(metrics: Sequence[Metric], name: str, width: float) -> Markup | No
     left, right, row = (330.0, 84.0, 42.0) if beside else (10.0, 62.0, 58.0)
     height = row * len(metrics) + 30
     low, high = _span(metrics)
-    with _figure(name, width, height) as (figure, drawn):
+    with drawing(name, width, height) as (figure, drawn):
         axes = figure.add_axes((0, 0, 1, 1))
         axes.set(xlim=(0, width), ylim=(height, 0))
         axes.axis("off")
@@ -233,7 +234,7 @@ def intervals(metrics: Sequence[Metric], name: str, width: float) -> Markup | No
 
         for tick in _ticks(low, high):
             axes.plot([at(tick)] * 2, [4, height - 24], color=LINE, linewidth=1, zorder=0)
-            _text(axes, at(tick), height - 8, f"{tick:g}", MUTED, 11.5, ha="center")
+            words_at(axes, at(tick), height - 8, f"{tick:g}", MUTED, 11.5, ha="center")
         for place, metric in enumerate(metrics):
             middle = row * place + (20 if beside else 38)
             _row(axes, metric, middle, at, width, left, beside=beside)
@@ -243,13 +244,13 @@ def intervals(metrics: Sequence[Metric], name: str, width: float) -> Markup | No
 def _row(axes: Any, metric: Metric, middle: float, at: Any, width: float, left: float, *, beside: bool) -> None:
     found = metric.result
     label = cut(words(found.metric.removeprefix("success/")), 24 if beside else 32)
-    _text(axes, 0, middle + 4 if beside else middle - 20, label, INK, 13)
+    words_at(axes, 0, middle + 4 if beside else middle - 20, label, INK, 13)
     if beside:
-        _text(axes, left - 24, middle + 4, cut(words(found.eval), 22), MUTED, 12, ha="right")
+        words_at(axes, left - 24, middle + 4, cut(words(found.eval), 22), MUTED, 12, ha="right")
     mark = {"pass": "✓", "fail": "✕", "inconclusive": "?"}.get(metric.outcome or "", "")
     colour = {"pass": GOOD, "fail": BAD, "inconclusive": OPEN}.get(metric.outcome or "", INK)
     if found.n == 0:
-        _text(axes, at(0.0) if beside else 0, middle + 4, "nothing scored", OPEN, 12)
+        words_at(axes, at(0.0) if beside else 0, middle + 4, "nothing scored", OPEN, 12)
         return
     _bounds(axes, metric, middle, at)
     if found.base_mean is not None:
@@ -261,9 +262,9 @@ def _row(axes: Any, metric: Metric, middle: float, at: Any, width: float, left: 
     axes.plot([at(found.low), at(found.high)], [y, y], color=GOLD, linewidth=3.4, solid_capstyle="round")
     axes.plot([at(found.mean)], [y], "o", markersize=9.5, markerfacecolor=GOLD, markeredgecolor=PAPER)
     value = f"{found.mean:.2f}"
-    _text(axes, width - 22, middle + 5, value, INK, 13, ha="right", fontweight="bold")
+    words_at(axes, width - 22, middle + 5, value, INK, 13, ha="right", fontweight="bold")
     if mark:
-        _text(axes, width, middle + 5, mark, colour, 13, ha="right", fontweight="bold")
+        words_at(axes, width, middle + 5, mark, colour, 13, ha="right", fontweight="bold")
 
 
 def _bounds(axes: Any, metric: Metric, middle: float, at: Any) -> None:

@@ -72,7 +72,8 @@ def signs(columns: Columns, index: int, call: Call, context: CheckContext) -> Ca
     whole = "\n".join(everything)
     copied, letters = _copied(user, letters_only(whole))
     plain = letters_only("\n".join(unquote_plus(leaf) for leaf in leaves))
-    others = [c for c in columns.calls[index] if c.turn == call.turn and c is not call]
+    others = [c for c in columns.calls[index] if c.turn == call.turn]
+    others.remove(call)
     declared = columns.tools[index]
     return CallSigns(
         call=call,

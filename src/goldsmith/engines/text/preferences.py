@@ -33,9 +33,10 @@ class Pairs:
     features: Any
 
 
-def pairs(columns: Columns) -> Pairs:
-    """Features of every row that is a comparison."""
-    rows = np.array([i for i, kind in enumerate(columns.kind) if kind == "comparison"], np.int64)
+def pairs(columns: Columns, rows: NDArray[np.int64] | None = None) -> Pairs:
+    """Features of these comparisons; of every row that is one, where none are named."""
+    if rows is None:
+        rows = np.array([i for i, kind in enumerate(columns.kind) if kind == "comparison"], np.int64)
     said = [_said(columns, i) for i in rows]
     sides = []
     dense = np.zeros((len(rows), _DENSE))

@@ -44,6 +44,14 @@ def packed(texts: Sequence[str]) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
     return np.frombuffer(b"".join(encoded), np.uint8), starts
 
 
+def encoded(texts: Sequence[str]) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    """As `packed`, but ASCII letters keep their case: for kernels that lower them on the way."""
+    pieces = [text.encode() if text.isascii() else text.lower().encode("utf-8", "replace") for text in texts]
+    starts = np.zeros(len(pieces) + 1, np.int64)
+    np.cumsum([len(part) for part in pieces], out=starts[1:])
+    return np.frombuffer(b"".join(pieces), np.uint8), starts
+
+
 def words(texts: Sequence[str]) -> Words:
     """Word hashes of the texts."""
     buffer, starts = packed(texts)
@@ -120,6 +128,91 @@ def character_class(code: int) -> int:
     if 0xFF66 <= code < 0xFFA0 or code >= 0x1F000:
         return 2
     return 1
+
+
+def _ascii_table() -> NDArray[np.uint8]:
+    table = np.zeros(128, np.uint8)
+    for code in range(128):
+        character = chr(code)
+        table[code] = ord(character.lower()) if character.isalnum() else 0
+    return table
+
+
+_ASCII_LETTERS = _ascii_table()
+"""For each ASCII code its lower-case letter or digit, 0 for what separates words."""
+
+
+@njit(cache=True, nogil=True)
+def grams_of(buffer, first, last, n, leaving, out):  # type: ignore[no-untyped-def]
+    """Hashes of the runs of `n` words in `buffer[first:last]` (of `encoded`) into `out`; (runs, words).
+
+    `leaving` = `leaving_factor(n)`. A text with fewer (but some) words has one run: all its words. One pass: words are
+    not kept, a run's hash rolls on from the last one's. `out` holds (last - first) // 2 + 1 at least.
+    """
+    ring = np.zeros(n, np.uint64)
+    seen, at = 0, first
+    rolling = np.uint64(0)
+    hashed = _FNV_OFFSET
+    inside = False
+    while at <= last:
+        kind = 0
+        code = np.int64(0)
+        size = 1
+        if at < last:
+            byte = buffer[at]
+            if byte < 0x80:
+                code = np.int64(_ASCII_LETTERS[byte])
+                kind = 1 if code else 0
+            else:
+                code, size = code_point(buffer, at)
+                kind = character_class(code)
+        ends = inside and kind != 1
+        if kind == 1:
+            hashed = (hashed ^ np.uint64(code)) * _FNV_PRIME
+            inside = True
+        for _ in range((1 if ends else 0) + (1 if kind == 2 else 0)):
+            if not ends:
+                hashed = (_FNV_OFFSET ^ np.uint64(code)) * _FNV_PRIME
+            word = mix(hashed)
+            slot = seen % n
+            rolling = rolling * _MIX_1 + word - ring[slot] * leaving
+            ring[slot] = word
+            seen += 1
+            if seen >= n:
+                out[seen - n] = mix(rolling)
+            hashed = _FNV_OFFSET
+            ends = inside = False
+        at += size
+    if 0 < seen < n:
+        out[0] = mix(rolling + np.uint64(seen))
+        return 1, seen
+    return max(0, seen - n + 1), seen
+
+
+@njit(cache=True, nogil=True)
+def leaving_factor(n):  # type: ignore[no-untyped-def]
+    """What the oldest of `n` words weighs once it leaves the run."""
+    factor = np.uint64(1)
+    for _ in range(n):
+        factor = factor * _MIX_1
+    return factor
+
+
+@njit(cache=True, nogil=True)
+def code_point(buffer, at):  # type: ignore[no-untyped-def]
+    """The UTF-8 character at `at`: its code and how many bytes it takes."""
+    byte = buffer[at]
+    if byte < 0x80:
+        return np.int64(byte), 1
+    if byte < 0xE0:
+        code, size = np.int64(byte) & 0x1F, 2
+    elif byte < 0xF0:
+        code, size = np.int64(byte) & 0x0F, 3
+    else:
+        code, size = np.int64(byte) & 0x07, 4
+    for k in range(1, size):
+        code = (code << 6) | (np.int64(buffer[at + k]) & 0x3F)
+    return code, size
 
 
 @njit(cache=True, nogil=True)

@@ -1,0 +1,1 @@
+"""Statistics of annotators: pure functions on integer-coded votes."""
