@@ -314,6 +314,7 @@ def facts_of(options: argparse.Namespace, best: str, ours: list[dict[str, Any]],
         "parameters": parameters,
         "peer_setting": best,
         "label_tokens": labels,
+        "updates": options.updates,
         "compiled": options.compile,
         # Parameters of the tied head count as if every token met them; the labels' share does.
         "model_flops_utilisation": round(flops / peak, 3) if peak else None,
