@@ -62,6 +62,16 @@ def words(texts: Sequence[str]) -> Words:
     return Words(out[:used].copy(), word_starts)
 
 
+def spaceless(texts: Sequence[str], tokens: Words) -> NDArray[np.bool_]:
+    """Whether each text is mostly in a script written without spaces, whose `tokens` are single characters."""
+    if not len(texts):
+        return np.zeros(0, bool)
+    buffer, starts = packed(texts)
+    foreign = _foreign_bytes(buffer, starts)
+    dense: NDArray[np.bool_] = (np.diff(starts) < 4.5 * np.maximum(tokens.counts(), 1)) & (foreign > tokens.counts())
+    return dense
+
+
 def ngrams(tokens: Words, n: int) -> Words:
     """Hashes of the runs of `n` words. A text with fewer (but some) words has one n-gram: all its words."""
     counts = tokens.counts()
@@ -254,6 +264,15 @@ def _tokenise(buffer, starts, out, word_starts):  # type: ignore[no-untyped-def]
             used += 1
         word_starts[text + 1] = used
     return used
+
+
+@njit(cache=True, nogil=True)
+def _foreign_bytes(buffer, starts):  # type: ignore[no-untyped-def]
+    out = np.zeros(len(starts) - 1, np.int64)
+    for text in range(len(out)):
+        for at in range(starts[text], starts[text + 1]):
+            out[text] += buffer[at] >> 7
+    return out
 
 
 @njit(cache=True, nogil=True)

@@ -1,0 +1,67 @@
+"""Names, hosts and addresses that texts mention, and whether they speak well of them. Latin, Greek and Cyrillic case.
+
+A name is one or two words that begin with a capital and are hardly ever written without one in the same texts; which
+words those are is learnt from the texts, so that the first word of a sentence is not taken for a name.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+
+_HOST = re.compile(r"(?i)\b(?:https?://|www\.)?((?:[a-z0-9][a-z0-9-]{0,62}\.)+(?:com|net|org|io|ai|co|app|dev|shop|store|"
+                   r"online|site|xyz|example|info|biz|me|de|uk|fr|cn|ru|in|us|eu|tv|gg|ly))\b")  # fmt: skip
+_NAME = re.compile(r"(?<![\w.@/'’-])([^\W\d_a-zа-яà-ÿ][\w’'&-]*[\w](?:[ -][^\W\d_a-zа-яà-ÿ][\w’'&-]*[\w]){0,2})")
+_LOWER = re.compile(r"(?<![\w.@/'’-])[a-zа-яà-ÿ][\w’'&-]*")
+_PRAISE = re.compile(
+    r"\b(?:best|recommend\w*|great|excellent|amazing|wonderful|superb|outstanding|perfect|finest|favou?rite|top|leading|"
+    r"trust\w*|love\w*|try|visit|buy|order|choose|use|check out|switch to|sign up|subscribe|download|prefer\w*|brilliant|"
+    r"unbeatable|unmatched|superior|quality|reliable|go with|go for|turn to|rely on|happy with|fan of|swear by|"
+    r"nothing beats|can't beat|look no further|thanks to|powered by|partner\w*|solution|ideal|delight\w*|fantastic|"
+    r"better|awesome|impressive|worth|premium|"
+    r"suggest\w*|popular|beloved|helps? you|for all your|for every)\b", re.I)  # fmt: skip
+_WINDOW = 110
+LONGEST = 6_000
+
+
+def mentions(text: str) -> set[str]:
+    """Candidates in a text: names of up to three capitalised words (each also by its single words), and hosts."""
+    text = text[:LONGEST]
+    found = {host.lower().removeprefix("www.") for host in _HOST.findall(text)} if "." in text else set()
+    for run in _NAME.findall(text):
+        found.add(run)
+        found.update(part for part in re.split(r"[ -]", run) if len(part) > 2)
+    return found
+
+
+def lower_words(texts: Iterable[str]) -> Counter[str]:
+    """In how many of the texts each word is written in lower case."""
+    seen: Counter[str] = Counter()
+    for text in texts:
+        seen.update(set(_LOWER.findall(text[:LONGEST])))
+    return seen
+
+
+def is_name(candidate: str, count: int, lower: Counter[str]) -> bool:
+    """Whether a candidate seen in `count` texts is hardly ever written in lower case (hosts always are one)."""
+    if candidate.islower():
+        return True
+    parts = re.split(r"[ -]", candidate)
+    return any(len(part) > 2 and lower[part.lower()] <= 0.1 * count for part in parts)
+
+
+def spoken_well_of(text: str, name: str) -> bool:
+    """Whether words of praise or recommendation stand near the first mentions of `name`."""
+    low, at = text[:LONGEST], 0
+    for _ in range(3):
+        at = low.lower().find(name.lower(), at)
+        if at < 0:
+            return False
+        if _PRAISE.search(low, max(0, at - _WINDOW), at + len(name) + _WINDOW):
+            return True
+        at += len(name)
+    return False
+
+
+def sample(items: Sequence[int], most: int) -> Iterator[int]:
+    """Up to `most` of the items, evenly spread."""
+    yield from items[:: max(1, -(-len(items) // most))]
