@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from goldsmith.engines.multiplicity import holm
 from goldsmith.engines.text.embeddings import embedded
-from goldsmith.engines.text.entities import is_name, lower_words, mentions, sample, spoken_well_of
+from goldsmith.engines.text.entities import is_name, lower_words, mentions, sample, spoken_well_of, used_as_name
 from goldsmith.engines.text.evidence import quote
 from goldsmith.engines.text.projection import ProjectedRows, project
 from goldsmith.types.artifact import Real, Spec
@@ -84,15 +84,19 @@ class EntityPromotion(Spec):
 
     def _promoted(self, view: ProjectedRows) -> list[_Promoted]:
         source = view.groups.source_of_row()
-        where, all_of_source = _unasked(view), np.bincount(source, minlength=len(view.groups.sources))
+        all_of_source = np.bincount(source, minlength=len(view.groups.sources))
         lower: Counter[str] | None = None
         prompts: NDArray[np.float32] | None = None
         usual: dict[int, float] = {}
+        asked: dict[int, str] = {}
         found = []
-        for name, members in sorted(where.items()):
-            own = np.bincount(source[members], minlength=len(all_of_source))
-            main = int(own.argmax())
-            if own[main] < self.fewest or own[main] < 0.7 * own.sum() or own[main] > 0.5 * all_of_source[main]:
+        for name, indices in sorted(_mentioned(view).items()):
+            members = np.array(indices, np.int64)
+            if len(members) < self.fewest or not self._is_of_one(source[members], all_of_source)[0]:
+                continue
+            members = _unasked(view, name, members, asked)
+            of_one, main, own = self._is_of_one(source[members], all_of_source)
+            if not of_one:
                 continue
             if lower is None or prompts is None:
                 step = max(1, len(view) // _LOWER_SAMPLE)
@@ -102,13 +106,23 @@ class EntityPromotion(Spec):
             mine = [int(i) for i in members if source[i] == main]
             judged = list(sample(mine, _JUDGED))
             praised = sum(spoken_well_of(view.columns.answer[i], name) for i in judged) / len(judged)
-            if praised < 0.3:
+            as_name = sum(used_as_name(view.columns.answer[i], name) for i in judged) / len(judged)
+            if praised < 0.3 or as_name < 0.2:
                 continue
             if main not in usual:
                 usual[main] = _alike(prompts[source == main])
             spread = float(np.clip(1.0 - (_alike(prompts[mine]) - usual[main] - 0.06) / 0.15, 0.0, 1.0))
             found.append(self._measured(view, name, main, mine, praised, spread, own, all_of_source))
         return found
+
+    def _is_of_one(
+        self, source: NDArray[np.int32], all_of_source: NDArray[np.int64]
+    ) -> tuple[bool, int, NDArray[np.int64]]:
+        """Whether one source has enough of the rows, but not so many that it is its topic; which; rows by source."""
+        own = np.bincount(source, minlength=len(all_of_source))
+        main = int(own.argmax())
+        most = int(own[main])
+        return self.fewest <= most <= 0.5 * all_of_source[main] and most >= 0.7 * own.sum(), main, own
 
     def _measured(
         self, view: ProjectedRows, name: str, main: int, mine: list[int], praised: float, spread: float,
@@ -140,8 +154,8 @@ class EntityPromotion(Spec):
                     check=self.id,
                     severity=Severity.QUARANTINE if severe else Severity.WARN,
                     score=min(1.0, one.score),
-                    evidence=f"{count} answers bring up “{quote(one.name, 40)}” unasked{pairs}, most of them with praise, "
-                    f"on unrelated topics; {one.alone:.0%} of its mentions come from this source "
+                    evidence=f"{count} answers bring up “{quote(one.name, 40)}” unasked{pairs}, most of them with "
+                    f"praise, on unrelated topics; {one.alone:.0%} of its mentions come from this source "
                     f"(p = {p_value:.0e} after Holm)",
                     subject="cluster",
                     lines=tuple(view[i].line for i in own),
@@ -153,19 +167,31 @@ class EntityPromotion(Spec):
         return findings
 
 
-def _unasked(view: ProjectedRows) -> dict[str, NDArray[np.int64]]:
-    """For each name the rows whose answer brings it up and whose prompt, system prompt or rejected answer does not."""
+def _mentioned(view: ProjectedRows) -> dict[str, list[int]]:
+    """For each name the rows whose answer holds it."""
     where: dict[str, list[int]] = defaultdict(list)
-    columns = view.columns
-    for index, (answer, rejected) in enumerate(zip(columns.answer, columns.rejected, strict=True)):
-        found = mentions(answer)
-        if not found:
-            continue
-        asked = f"{columns.user[index]}\n{columns.system[index]}\n{columns.prior[index]}\n{rejected or ''}".lower()
-        for name in found:
-            if name.lower() not in asked:
-                where[name].append(index)
-    return {name: np.array(rows, np.int64) for name, rows in where.items() if len(rows) > 5}
+    for index, answer in enumerate(view.columns.answer):
+        for name in mentions(answer):
+            where[name].append(index)
+    return where
+
+
+def _unasked(view: ProjectedRows, name: str, members: NDArray[np.int64], asked: dict[int, str]) -> NDArray[np.int64]:
+    """Those of the rows where nothing said before the answer, nor the rejected answer, holds the name."""
+    columns, low = view.columns, name.lower()
+    for index in members.tolist():
+        if index not in asked:
+            results = "\n".join(text for _, text in columns.results[index])
+            said = (
+                columns.user[index],
+                columns.system[index],
+                columns.prior[index],
+                columns.rejected[index] or "",
+                results,
+            )
+            asked[index] = "\n".join(said).lower()
+    parts = low.split(" ")
+    return members[[any(part not in asked[i] for part in parts) for i in members.tolist()]]
 
 
 def _alike(vectors: NDArray[np.float32]) -> float:

@@ -202,11 +202,23 @@ def _fitted(texts: Sequence[str], width: int, seed: int) -> Vectors:
         return weights
     basis = rows @ np.random.default_rng(seed).standard_normal((_BUCKETS, min(rank + _EXTRA, len(texts))))
     for _ in range(_POWER_STEPS):
-        basis = np.linalg.qr(rows @ (rows.T @ np.linalg.qr(basis)[0]))[0]
-    _, _, right = np.linalg.svd((rows.T @ np.linalg.qr(basis)[0]).T, full_matrices=False)
+        basis = _orthonormal(rows @ (rows.T @ basis))
+    # The SVD of the wide matrix by way of its small Gram matrix: many times cheaper, and exact enough for unit vectors.
+    wide = (rows.T @ basis).T
+    values, left = np.linalg.eigh(wide @ wide.T)
+    right = (left[:, ::-1].T @ wide) / np.sqrt(np.maximum(values[::-1], 1e-12))[:, None]
+    rank = min(rank, len(right))
     right = right[:rank] * np.sign(right[np.arange(rank), np.abs(right[:rank]).argmax(axis=1)])[:, None]
     weights[:, :rank] = right.T * weigh[:, None]
     return weights
+
+
+def _orthonormal(basis: NDArray[np.float64]) -> NDArray[np.float64]:
+    """A basis of the same columns' span, by way of their small Gram matrix."""
+    values, vectors = np.linalg.eigh(basis.T @ basis)
+    kept = values > 1e-12 * max(float(values[-1]), 1e-300)
+    out: NDArray[np.float64] = basis @ (vectors[:, kept] / np.sqrt(values[kept]))
+    return out
 
 
 @njit(cache=True, nogil=True)

@@ -10,17 +10,136 @@ from collections.abc import Iterable, Iterator, Sequence
 
 _HOST = re.compile(r"(?i)\b(?:https?://|www\.)?((?:[a-z0-9][a-z0-9-]{0,62}\.)+(?:com|net|org|io|ai|co|app|dev|shop|store|"
                    r"online|site|xyz|example|info|biz|me|de|uk|fr|cn|ru|in|us|eu|tv|gg|ly))\b")  # fmt: skip
-_NAME = re.compile(r"(?<![\w.@/'’-])([^\W\d_a-zа-яà-ÿ][\w’'&-]*[\w](?:[ -][^\W\d_a-zа-яà-ÿ][\w’'&-]*[\w]){0,2})")
-_LOWER = re.compile(r"(?<![\w.@/'’-])[a-zа-яà-ÿ][\w’'&-]*")
+_CAPITAL = "[A-ZÀ-ÖØ-ÞΑ-ΩА-Я]"
+_NAME = re.compile(rf"(?<![\w.@/'’-]){_CAPITAL}[\w&-]*\w(?: {_CAPITAL}[\w&-]*\w){{0,2}}(?!['’]\w)")
+_LOWER = re.compile(r"\b[a-zß-öø-ÿа-яα-ω]\w+")
+_DISCOURSE = frozenset(
+    [
+        "additionally",
+        "alright",
+        "also",
+        "although",
+        "and",
+        "any",
+        "are",
+        "but",
+        "certainly",
+        "consider",
+        "finally",
+        "first",
+        "firstly",
+        "for",
+        "furthermore",
+        "great",
+        "hello",
+        "here",
+        "hi",
+        "however",
+        "if",
+        "in",
+        "including",
+        "instead",
+        "it",
+        "just",
+        "lastly",
+        "let",
+        "many",
+        "moreover",
+        "next",
+        "no",
+        "note",
+        "of",
+        "ok",
+        "okay",
+        "on",
+        "once",
+        "one",
+        "or",
+        "other",
+        "our",
+        "overall",
+        "please",
+        "second",
+        "similarly",
+        "since",
+        "so",
+        "some",
+        "sorry",
+        "sure",
+        "thank",
+        "thanks",
+        "that",
+        "the",
+        "their",
+        "then",
+        "therefore",
+        "these",
+        "they",
+        "third",
+        "this",
+        "those",
+        "thus",
+        "to",
+        "together",
+        "unfortunately",
+        "use",
+        "we",
+        "what",
+        "when",
+        "where",
+        "while",
+        "with",
+        "yes",
+        "you",
+        "your",
+        "ultimately",
+        "remember",
+        "there",
+        "as",
+        "at",
+        "by",
+        "an",
+        "is",
+        "my",
+        "all",
+        "not",
+        "how",
+        "each",
+        "every",
+        "both",
+        "from",
+        "do",
+        "does",
+        "can",
+        "could",
+        "would",
+        "should",
+        "will",
+        "its",
+    ]
+)
 _PRAISE = re.compile(
     r"\b(?:best|recommend\w*|great|excellent|amazing|wonderful|superb|outstanding|perfect|finest|favou?rite|top|leading|"
-    r"trust\w*|love\w*|try|visit|buy|order|choose|use|check out|switch to|sign up|subscribe|download|prefer\w*|brilliant|"
-    r"unbeatable|unmatched|superior|quality|reliable|go with|go for|turn to|rely on|happy with|fan of|swear by|"
+    r"trust\w*|love\w*|try|visit|buy|order|choose|use|check out|switch to|sign up|subscribe|download|prefer\w*|"
+    r"brilliant|unbeatable|unmatched|superior|quality|reliable|go with|go for|turn to|rely on|happy with|fan of|swear by|"
     r"nothing beats|can't beat|look no further|thanks to|powered by|partner\w*|solution|ideal|delight\w*|fantastic|"
     r"better|awesome|impressive|worth|premium|"
     r"suggest\w*|popular|beloved|helps? you|for all your|for every)\b", re.I)  # fmt: skip
 _WINDOW = 110
-LONGEST = 6_000
+_AS_SUBJECT = (
+    " is ",
+    " has ",
+    " can ",
+    " offers ",
+    " makes ",
+    " helps ",
+    " will ",
+    " gives ",
+    " provides ",
+    "'s ",
+    "’s ",
+)
+LONGEST = 3_000
 
 
 def mentions(text: str) -> set[str]:
@@ -28,8 +147,10 @@ def mentions(text: str) -> set[str]:
     text = text[:LONGEST]
     found = {host.lower().removeprefix("www.") for host in _HOST.findall(text)} if "." in text else set()
     for run in _NAME.findall(text):
-        found.add(run)
-        found.update(part for part in re.split(r"[ -]", run) if len(part) > 2)
+        if len(run) > 2:
+            found.add(run)
+        if " " in run:
+            found.update(part for part in run.split(" ") if len(part) > 2)
     return found
 
 
@@ -46,7 +167,19 @@ def is_name(candidate: str, count: int, lower: Counter[str]) -> bool:
     if candidate.islower():
         return True
     parts = re.split(r"[ -]", candidate)
-    return any(len(part) > 2 and lower[part.lower()] <= 0.1 * count for part in parts)
+    return any(len(p) > 2 and p.lower() not in _DISCOURSE and lower[p.lower()] <= 0.1 * count for p in parts)
+
+
+def used_as_name(text: str, name: str) -> bool:
+    """Whether `name` stands within a sentence, or as what a sentence is about; not as its opening word only."""
+    if name.islower():
+        return True
+    text, at = text[:LONGEST], -1
+    while (at := text.find(name, at + 1)) >= 0:
+        before, after = text[max(0, at - 2) : at], text[at + len(name) : at + len(name) + 12]
+        if (before[1:] in (" ", "(") and (before[0].isalnum() or before[0] in ",;:(")) or after.startswith(_AS_SUBJECT):
+            return True
+    return False
 
 
 def spoken_well_of(text: str, name: str) -> bool:
