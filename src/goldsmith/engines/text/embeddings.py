@@ -185,7 +185,7 @@ def _features(texts: Sequence[str]) -> tuple[NDArray[np.int32], NDArray[np.float
 
 def _fitted(texts: Sequence[str], width: int, seed: int) -> Vectors:
     """What each bucket adds to a vector [buckets, width]: inverse document frequency x right singular vectors."""
-    from scipy.sparse import csr_matrix
+    from scipy.sparse import csr_matrix, diags
 
     weights = np.zeros((_BUCKETS, width), np.float32)
     buckets, counts, starts = _features(texts)
@@ -194,13 +194,16 @@ def _fitted(texts: Sequence[str], width: int, seed: int) -> Vectors:
     weigh = np.maximum(np.log((len(texts) - seen + 0.5) / (seen + 0.5)), 0.0) * (seen > 0)
     if len(texts) < 50:
         weigh = np.log((1.0 + len(texts)) / (1.0 + seen)) + 0.1
-    rows = csr_matrix((counts * weigh[buckets], buckets, starts), shape=(len(texts), _BUCKETS))
+    # A word of one text alone relates it to no other.
+    known = np.flatnonzero((weigh > 0) & (seen >= (2 if len(texts) >= 50 else 1)))
+    everything = csr_matrix((counts * weigh[buckets], buckets, starts), shape=(len(texts), _BUCKETS))
+    rows = everything[:, known]
     norms = np.sqrt(np.asarray(rows.multiply(rows).sum(axis=1)).ravel())
-    rows = csr_matrix((rows.data / np.repeat(np.maximum(norms, 1e-12), np.diff(starts)), buckets, starts), rows.shape)
-    rank = min(width, len(texts), int((seen > 0).sum()))
+    rows = diags(1.0 / np.maximum(norms, 1e-12)) @ rows
+    rank = min(width, len(texts), len(known))
     if not rank:
         return weights
-    basis = rows @ np.random.default_rng(seed).standard_normal((_BUCKETS, min(rank + _EXTRA, len(texts))))
+    basis = rows @ np.random.default_rng(seed).standard_normal((len(known), min(rank + _EXTRA, len(texts))))
     for _ in range(_POWER_STEPS):
         basis = _orthonormal(rows @ (rows.T @ basis))
     # The SVD of the wide matrix by way of its small Gram matrix: many times cheaper, and exact enough for unit vectors.
@@ -209,7 +212,7 @@ def _fitted(texts: Sequence[str], width: int, seed: int) -> Vectors:
     right = (left[:, ::-1].T @ wide) / np.sqrt(np.maximum(values[::-1], 1e-12))[:, None]
     rank = min(rank, len(right))
     right = right[:rank] * np.sign(right[np.arange(rank), np.abs(right[:rank]).argmax(axis=1)])[:, None]
-    weights[:, :rank] = right.T * weigh[:, None]
+    weights[known, :rank] = right.T * weigh[known, None]
     return weights
 
 

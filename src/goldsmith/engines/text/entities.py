@@ -121,7 +121,7 @@ _DISCOURSE = frozenset(
 _PRAISE = re.compile(
     r"\b(?:best|recommend\w*|great|excellent|amazing|wonderful|superb|outstanding|perfect|finest|favou?rite|top|leading|"
     r"trust\w*|love\w*|try|visit|buy|order|choose|use|check out|switch to|sign up|subscribe|download|prefer\w*|"
-    r"brilliant|unbeatable|unmatched|superior|quality|reliable|go with|go for|turn to|rely on|happy with|fan of|swear by|"
+    r"brilliant|unbeatable|superior|quality|reliable|go with|go for|turn to|rely on|happy with|fan of|swear by|"
     r"nothing beats|can't beat|look no further|thanks to|powered by|partner\w*|solution|ideal|delight\w*|fantastic|"
     r"better|awesome|impressive|worth|premium|"
     r"suggest\w*|popular|beloved|helps? you|for all your|for every)\b", re.I)  # fmt: skip
