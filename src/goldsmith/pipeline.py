@@ -9,12 +9,17 @@ from typing import Any
 from goldsmith.engines.evidence import find_stated
 from goldsmith.engines.votes import read_votes
 from goldsmith.engines.yaml_file import read_yaml
+<<<<<<< HEAD
 from goldsmith.stages import check, collect, diligence, drill, examine, promote, release, train
 from goldsmith.trust import canonical
+=======
+from goldsmith.stages import check, collect, diligence, drill, examine, export, promote, release, train
+>>>>>>> 4e2f4d9 (Export in Croissant 1.1 with RAI, JSON lines and Parquet; alpha and AC1 in the due-diligence report)
 from goldsmith.trust.workspace import Workspace
 from goldsmith.types.artifact import Digest
 from goldsmith.types.check import CheckContext
 from goldsmith.types.coverage import Coverage
+from goldsmith.types.data_card import DataCard
 from goldsmith.types.diligence import Diligence
 from goldsmith.types.errors import BadInput
 from goldsmith.types.finding import Outcome, Verdict
@@ -214,12 +219,7 @@ def diligence_of_file(
     say: Say = lambda _: None,
 ) -> tuple[Diligence, diligence.Written]:
     """Check a file and write its due-diligence report, unsigned. Errors: BadInput, Unavailable."""
-    given = _given(wanted)
-    checked, reading = check.check_file(
-        path, wanted.entry, format_name=format_name, origin=origin, evals=wanted.evals, votes=wanted.votes
-    )
-    asked = _asked(wanted, given, checked, say)
-    value = diligence.describe_file(path, checked, asked, faulty=len(reading.faults))
+    value, _ = _of_file(path, wanted, format_name, origin, say)
     return value, diligence.write(value, out)
 
 
@@ -230,13 +230,42 @@ def diligence_of_stated(
 
     Errors: BadInput if the workspace has neither a release nor a collection of this name.
     """
+    value, _ = _of_stated(ws, name, wanted, say)
+    return value, diligence.write(value, out, ws)
+
+
+def croissant_of_file(path: Path, out: Path, card: Path | None, *, origin: Origin | None = None) -> list[Path]:
+    """A file's records with a Croissant description; the paths, the description first."""
+    told = DataCard() if card is None else read_yaml(card, DataCard)
+    value, checked = _of_file(path, Wanted(CheckEntry()), None, origin, lambda _: None)
+    return export.export_croissant((row.record for row in checked.rows), value, out, told)
+
+
+def croissant_of_stated(ws: Workspace, name: str, out: Path, card: Path | None) -> list[Path]:
+    """The same of a release or a collection. Errors: BadInput, Unavailable."""
+    told = DataCard() if card is None else read_yaml(card, DataCard)
+    value, stated = _of_stated(ws, name, Wanted(CheckEntry()), lambda _: None)
+    return export.export_croissant(export.stated_records(ws, stated), value, out, told)
+
+
+def _of_file(
+    path: Path, wanted: Wanted, format_name: str | None, origin: Origin | None, say: Say
+) -> tuple[Diligence, check.Checked]:
+    given = _given(wanted)
+    checked, reading = check.check_file(
+        path, wanted.entry, format_name=format_name, origin=origin, evals=wanted.evals, votes=wanted.votes
+    )
+    asked = _asked(wanted, given, checked, say)
+    return diligence.describe_file(path, checked, asked, faulty=len(reading.faults)), checked
+
+
+def _of_stated(ws: Workspace, name: str, wanted: Wanted, say: Say) -> tuple[Diligence, Release | Collection]:
     given = _given(wanted)
     digest, stated = find_stated(ws, name)
     collections = (digest,) if isinstance(stated, Collection) else stated.collections
     texts = [pair for path in wanted.evals for pair in check.eval_texts(path)]
     checked = check.check_collections(ws, collections, wanted.entry, texts)
-    value = diligence.describe_stated(ws, digest, stated, checked, _asked(wanted, given, checked, say))
-    return value, diligence.write(value, out, ws)
+    return diligence.describe_stated(ws, digest, stated, checked, _asked(wanted, given, checked, say)), stated
 
 
 def _given(wanted: Wanted) -> Coverage | None:

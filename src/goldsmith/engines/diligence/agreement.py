@@ -5,14 +5,19 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from goldsmith.engines.diligence.measures import mean_share, share
+from goldsmith.engines.annotators.agreement import ac_interval, alpha_interval
+from goldsmith.engines.annotators.panel import panel_of
+from goldsmith.engines.diligence.measures import mean_share, rounded, share, unmeasured
 from goldsmith.engines.text.evidence import quote
 from goldsmith.engines.text.projection import ProjectedRows
 from goldsmith.types.check import Vote
 from goldsmith.types.diligence import Agreement, Annotator, Measure
+from goldsmith.types.errors import Inconclusive
 
 LISTED = 60
 NONE = "no votes were given"
+ALPHA, AC1 = "Krippendorff’s alpha", "Gwet’s AC1"
+COEFFICIENTS = (ALPHA, AC1)
 
 
 def accuracy(votes: Sequence[Vote]) -> tuple[Measure, ...]:
@@ -114,8 +119,29 @@ def agreement(votes: Sequence[Vote], view: ProjectedRows) -> Agreement:
                 "votes of two annotators on one item that agree", same, clusters, "raw agreement, chance included",
                 missing="no item was seen by two annotators",
             ),
+            *beyond_chance(votes),
         ),
     )  # fmt: skip
+
+
+def beyond_chance(votes: Sequence[Vote]) -> tuple[Measure, ...]:
+    """Krippendorff's alpha and Gwet's AC1, side by side: where a label is rare, alpha is low although most votes
+    agree."""
+    counts = panel_of([vote for vote in votes if not vote.repeat]).counts
+    told = (
+        (ALPHA, alpha_interval, "0 is chance, 1 perfect; by custom firm from 0.8 on, and no ground below 0.667"),
+        (AC1, ac_interval, "0 is chance, 1 perfect; keeps its meaning where one label is rare"),
+    )
+    out = []
+    for name, interval, meaning in told:
+        try:
+            found = interval(counts)
+        except Inconclusive as reason:
+            out.append(unmeasured(name, reason.what))
+            continue
+        low, high = rounded(found.low), rounded(found.high)
+        out.append(Measure(name=name, told=meaning, value=rounded(found.value), low=low, high=high))
+    return tuple(out)
 
 
 def pair_agreement(by_item: dict[str, list[Vote]]) -> tuple[list[float], list[str], dict[str, list[tuple[float, str]]]]:

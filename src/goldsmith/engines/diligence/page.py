@@ -7,7 +7,7 @@ from typing import Any
 from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from goldsmith.engines.diligence import drift, figures, residual
+from goldsmith.engines.diligence import agreement, drift, figures, residual
 from goldsmith.engines.diligence.figures import Bar
 from goldsmith.engines.report.inert import count, excerpt, inert, marked, short, words
 from goldsmith.engines.report.page import OUTCOMES, Panel, day
@@ -77,6 +77,7 @@ def render(value: Diligence) -> str:
         scored=_scored(value),
         mapped=_mapped(value),
         swatches=[figures.swatch(i, f"sw{i}") for i in range(len(value.units[: len(figures.COLOURS)]))],
+        coefficients=agreement.COEFFICIENTS,
         limits={"heat": IN_HEAT, "table": IN_TABLE, "figure": IN_FIGURE},
     )
 
