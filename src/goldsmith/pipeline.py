@@ -9,12 +9,8 @@ from typing import Any
 from goldsmith.engines.evidence import find_stated
 from goldsmith.engines.votes import read_votes
 from goldsmith.engines.yaml_file import read_yaml
-<<<<<<< HEAD
-from goldsmith.stages import check, collect, diligence, drill, examine, promote, release, train
-from goldsmith.trust import canonical
-=======
 from goldsmith.stages import check, collect, diligence, drill, examine, export, promote, release, train
->>>>>>> 4e2f4d9 (Export in Croissant 1.1 with RAI, JSON lines and Parquet; alpha and AC1 in the due-diligence report)
+from goldsmith.trust import canonical
 from goldsmith.trust.workspace import Workspace
 from goldsmith.types.artifact import Digest
 from goldsmith.types.check import CheckContext

@@ -22,11 +22,8 @@ COMMANDS = {
     "check": "Look for what would spoil a model in a file of feedback.",
     "drill": "Plant known attacks into a copy of a file, and see what the checks find.",
     "diligence": "Write the report that a buyer of the data reads: what was found, and what could not be seen.",
-<<<<<<< HEAD
     "review": "Accept, waive or reject what a check found, signed, with the reason.",
-=======
     "export": "Write data in standard forms (Croissant, Parquet, JSON lines) for other people's tools.",
->>>>>>> 4e2f4d9 (Export in Croissant 1.1 with RAI, JSON lines and Parquet; alpha and AC1 in the due-diligence report)
     "show": "Show records, findings, what was left out, or the capabilities there are.",
     "examine": "Examine a model with a recipe's evals.",
     "promote": "Judge an examined model by a policy file.",
