@@ -179,13 +179,20 @@ def _explained(
     name: str, model: type[BaseModel], places: Mapping[Steps, tuple[int, int]], error: ValidationError
 ) -> BadInput:
     problems = [_problem(model, places, dict(one)) for one in error.errors(include_url=False)]
-    problems.sort(key=lambda problem: problem[0])
+    # What is there and wrong explains what is missing: a misspelt key is both.
+    problems.sort(key=lambda problem: (problem[2] == "nothing", problem[0]))
     (line, column), what, found, allowed = problems[0]
     for (other_line, other_column), other, _, _ in problems[1:6]:
         what += f"\n  also:    {name}:{other_line}:{other_column}: {other}"
     if len(problems) > 6:
         what += f"\n  and {len(problems) - 6} more"
-    return BadInput(what, where=f"{name}:{line}:{column}", found=found, allowed=allowed)
+    return BadInput(
+        what,
+        where=f"{name}:{line}:{column}",
+        found=found,
+        allowed=allowed,
+        next_step="correct the file and run the same command again",
+    )
 
 
 def _problem(

@@ -65,7 +65,13 @@ def kind_of(path: Path) -> str:
     if head.startswith((b"ARROW1", b"\xff\xff\xff\xff")):
         return "arrow"
     if not head:
-        raise BadInput(f"{path.name} is empty", where=str(path), found="0 bytes", allowed="at least one row")
+        raise BadInput(
+            f"{path.name} is empty",
+            where=str(path),
+            found="0 bytes",
+            allowed="at least one row",
+            next_step="deliver the file again, or leave it out",
+        )
     return _text_kind(path, head, zipped) + (".gz" if zipped else "")
 
 
@@ -83,7 +89,13 @@ def _text_kind(path: Path, head: bytes, zipped: bool) -> str:
         raise BadInput(f"{path.name} is not a text file", where=str(path), found=repr(head[:16]), allowed=ALLOWED)
     if not first or last in (".jsonl", ".ndjson", ".json"):
         return "jsonl"
-    raise BadInput(f"{path.name} is of an unknown kind", where=str(path), found=repr(head[:24]), allowed=ALLOWED)
+    raise BadInput(
+        f"{path.name} is of an unknown kind",
+        where=str(path),
+        found=repr(head[:24]),
+        allowed=ALLOWED,
+        next_step="name the file for what it is (.jsonl, .csv, ...), or convert it",
+    )
 
 
 def _is_list_of_rows(path: Path, zipped: bool) -> bool:
@@ -126,10 +138,17 @@ def reading(path: Path, read: Callable[[], bytes], place: str) -> bytes:
             f"{path.name} is cut off: its gzip stream does not end",
             where=f"{path}, {place}",
             found=error,
+            allowed="a whole gzip stream",
             next_step="deliver the whole file again",
         ) from error
     except (gzip.BadGzipFile, zlib.error) as error:
-        raise BadInput(f"{path.name} is damaged gzip", where=f"{path}, {place}", found=error) from error
+        raise BadInput(
+            f"{path.name} is damaged gzip",
+            where=f"{path}, {place}",
+            found=error,
+            allowed="a whole gzip stream",
+            next_step="deliver the whole file again",
+        ) from error
     except OSError as error:
         raise Unavailable("the file cannot be read", where=f"{path}, {place}", found=error.strerror) from error
 

@@ -82,7 +82,13 @@ def _rows(path: Path, lines: _Lines, delimiter: str, notes: Notes) -> Iterator[R
         else:
             yield line, unfold(dict(zip(names, cast(list[Any], row), strict=True)))
     if names is None:
-        raise BadInput(f"{path.name} is empty", where=str(path), found="no header", allowed="a header and rows")
+        raise BadInput(
+            f"{path.name} is empty",
+            where=str(path),
+            found="no header",
+            allowed="a header and rows",
+            next_step="deliver the file again",
+        )
 
 
 def _header(path: Path, row: list[str]) -> list[str]:
@@ -111,4 +117,7 @@ def _broken(path: Path, line: int, error: csv.Error) -> BadInput:
         if "end of data" in str(error)
         else f"{path.name} is broken CSV"
     )
-    return BadInput(what, where=f"{path}, the row that starts at line {line}", found=error, allowed="RFC 4180")
+    place = f"{path}, the row that starts at line {line}"
+    return BadInput(
+        what, where=place, found=error, allowed="RFC 4180", next_step="mend that row, or deliver the whole file again"
+    )
