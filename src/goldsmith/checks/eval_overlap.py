@@ -1,32 +1,45 @@
 """Eval items inside the training data, whatever their case, spacing and punctuation."""
 
 import re
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from typing import ClassVar
 
 from goldsmith.engines.text import overlap
 from goldsmith.engines.text.evidence import quote
+from goldsmith.engines.text.markup import plain
 from goldsmith.engines.text.projection import ProjectedRows, project
 from goldsmith.types.artifact import Real, Spec
 from goldsmith.types.check import CheckContext, CheckReport, Row
 from goldsmith.types.finding import Finding, Severity
 
 _SHORTEST_WHOLE = 12
+_DOUBTFUL, _SCORED = 0.06, 0.2
+_LONGEST_PART = 200
+_PARTS = re.compile(r'[\n"“”]|(?<=[?!])\s')
+_LABEL = re.compile(
+    r"^\s{0,4}(?:question|q|problem|task|instruction|prompt|user|human|input)\s{0,2}\d{0,3}\s{0,2}[:.)-]", re.I
+)
 
 
 class EvalOverlap(Spec):
     """Records that hold an eval item; they are left out, or the eval would measure memory.
 
-    An item counts as held when at least `containment` of its runs of 32 letters and digits (7 to 8 words; a shared
-    word 13-gram holds some 25 of them) are in the record, or `run` of them whatever the share. Runs that more than 2
-    % of the items share are boilerplate. Items of 12 to 39 letters are looked for as whole turns only; shorter ones
-    cannot be told from chance.
+    Case, spacing, punctuation, unicode forms, markdown, HTML, list numbers and JSON escapes do not matter. An item
+    counts as held when at least `containment` of its runs of 32 letters and digits (7 to 8 words; a shared word 13-gram
+    holds some 25 of them) are in the record, or `run` of them whatever the share; or `word_pairs` of its word pairs, in
+    any order of its parts. Runs that more than 2 % of the items share are boilerplate. Of items too short
+    for runs, those from 24 letters on (5 words) count wherever the user says them, those from 12 as whole lines,
+    sentences or quoted strings; shorter ones cannot be told from chance. A source
+    x batch that holds `many` items or more gets a warning of its own.
     """
 
     id: ClassVar[str] = "eval_overlap"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     containment: Real = 0.5
     run: int = 300
+    word_pairs: Real = 0.75
+    many: int = 3
 
     def __call__(self, rows: Sequence[Row], context: CheckContext) -> CheckReport:
         """One EXCLUDE finding per record and eval item found; score = the share of the item that the record holds."""
@@ -34,11 +47,13 @@ class EvalOverlap(Spec):
             return CheckReport(inconclusive="no eval texts were given, so nothing could be compared with them")
         view = project(rows)
         known = overlap.index(context.eval_texts)
-        best = {i: (share, item) for i, share, item in self._whole_turns(view, context, known.too_short)}
-        for hit in overlap.overlaps(view.columns.full, known):
-            share = 1.0 if hit.containment * hit.windows >= self.run else hit.containment
-            if share > best.get(hit.text, (0.0, 0))[0]:
-                best[hit.text] = (share, hit.known)
+        best: dict[int, tuple[float, int]] = {}
+        for index, item, share in (
+            *self._short_items(view, context, known.too_short),
+            *self._held(view, context, known),
+        ):
+            if share > best.get(index, (0.0, 0))[0]:
+                best[index] = (share, item)
         findings = [
             self._finding(view, index, share, item, context)
             for index, (share, item) in sorted(best.items())
@@ -46,23 +61,70 @@ class EvalOverlap(Spec):
         ]
         scores: list[float | None] = [best.get(i, (0.0, 0))[0] for i in range(len(view))]
         unseen = sum(len(overlap.letters_only(context.eval_texts[i])) < _SHORTEST_WHOLE for i in known.too_short)
-        return CheckReport(findings, scores, facts={"items": len(context.eval_texts), "items_too_short": unseen})
+        facts: dict[str, str | int] = {"items": len(context.eval_texts), "items_too_short": unseen}
+        return CheckReport([*findings, *self._sources(findings)], scores, facts=facts)
 
-    def _whole_turns(
+    def _held(
+        self, view: ProjectedRows, context: CheckContext, known: overlap.Index
+    ) -> Iterator[tuple[int, int, float]]:
+        """(row, item, share held); where the runs are broken up, the word pairs of the likeliest item decide."""
+        doubtful: dict[int, overlap.Overlap] = {}
+        for hit in overlap.overlaps(view.columns.full, known, least=_DOUBTFUL):
+            share = 1.0 if hit.containment * hit.windows >= self.run else hit.containment
+            if share >= self.containment or share >= _SCORED:
+                yield hit.text, hit.known, share
+            if share < self.containment and (
+                hit.text not in doubtful or hit.containment > doubtful[hit.text].containment
+            ):
+                doubtful[hit.text] = hit
+        hits = list(doubtful.values())
+        pairs = overlap.word_pairs_held(
+            [view.columns.full[hit.text] for hit in hits], [context.eval_texts[hit.known] for hit in hits]
+        )
+        for hit, share in zip(hits, pairs, strict=True):
+            if share >= self.word_pairs:
+                yield hit.text, hit.known, share
+
+    def _short_items(
         self, view: ProjectedRows, context: CheckContext, short: Sequence[int]
-    ) -> list[tuple[int, float, int]]:
-        wanted = {overlap.letters_only(context.eval_texts[i]): i for i in reversed(short)}
-        wanted = {letters: i for letters, i in wanted.items() if len(letters) >= _SHORTEST_WHOLE}
+    ) -> Iterator[tuple[int, int, float]]:
+        """Items too short for runs of 32: from 24 letters on they count wherever they stand, down to 12 as whole lines,
+        sentences or quoted strings.
+        """
+        said = view.columns.user if "text" not in set(view.columns.kind) else view.columns.full
+        opened = overlap.openings(context.eval_texts, short)
+        for index, item in overlap.wholly_held(said, context.eval_texts, opened):
+            yield index, item, 1.0
+        wanted = {overlap.letters_only(plain(context.eval_texts[i])): i for i in reversed(short)}
+        wanted = {
+            letters: i for letters, i in wanted.items() if _SHORTEST_WHOLE <= len(letters) < overlap.OPENING_LETTERS
+        }
         if not wanted:
-            return []
-        longest = 4 * max(len(letters) for letters in wanted)
-        found = []
-        for index in range(len(view)):
-            for turn in re.split(r"\n", view.columns.user[index][:8000]):
-                if len(turn) <= longest and (letters := overlap.letters_only(turn)) in wanted:
-                    found.append((index, 1.0, wanted[letters]))
+            return
+        for index, text in enumerate(said):
+            before = ""
+            for part in _PARTS.split(plain(text[:8000])):
+                letters = overlap.letters_only(_LABEL.sub("", part)) if len(part) <= _LONGEST_PART else ""
+                key = letters if letters in wanted else before + letters
+                before = letters
+                if key in wanted:
+                    yield index, wanted[key], 1.0
                     break
-        return found
+
+    def _sources(self, findings: Sequence[Finding]) -> Iterator[Finding]:
+        """One warning for each source x batch that holds many items: a source that leaks an eval, not a chance hit."""
+        held = Counter((one.source, one.batch) for one in findings)
+        for (source, batch), count in sorted(held.items(), key=str):
+            if count >= self.many:
+                yield Finding(
+                    check=self.id,
+                    severity=Severity.WARN,
+                    score=1.0,
+                    evidence=f"{count} records of this batch hold eval items; none may",
+                    subject="source",
+                    source=source,
+                    batch=batch,
+                )
 
     def _finding(self, view: ProjectedRows, index: int, share: float, item: int, context: CheckContext) -> Finding:
         row = view[index]

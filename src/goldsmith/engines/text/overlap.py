@@ -1,8 +1,9 @@
-"""How much of known texts (eval items) reappears in other texts, whatever their case, spacing and punctuation.
+"""How much of known texts (eval items) reappears in other texts, whatever their case, spacing, punctuation and markup.
 
-Texts are reduced to their letters and digits, lower-cased and compatibility-normalised; runs of 32 of those (7 to 8
-words of English) are hashed. A known text counts by the share of its own runs that reappear, so a long conversation
-cannot dilute it and a shared phrase does not make it.
+Texts are freed of markup and reduced to their letters and digits, lower-cased and compatibility-normalised; runs of 32
+of those (7 to 8 words of English) are hashed. A known text counts by the share of its own runs that reappear, so a long
+conversation cannot dilute it and a shared phrase does not make it. Where the runs are broken up (answer options in
+another order, labels between the parts), the share of its word pairs counts instead.
 """
 
 import re
@@ -14,11 +15,14 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from goldsmith.engines.text.tokens import character_class, mix, packed
+from goldsmith.engines.text.markup import plain
+from goldsmith.engines.text.tokens import character_class, mix, ngrams, packed, unique_per_text, words
 
 WINDOW_LETTERS = 32
 MINIMUM_WINDOWS = 8
+OPENING_LETTERS = 24
 _CHUNK_TEXTS = 4096
+_LEAST_PAIRS = 12
 _MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)
 _NOT_LETTERS = re.compile(r"[\W_]+")
 
@@ -40,7 +44,9 @@ class Overlap:
 
 @dataclass(frozen=True, slots=True)
 class Index:
-    """Hashed runs of the known texts. `keys` is sorted; run k belongs to `known_of[k_starts[k]:k_starts[k + 1]]`."""
+    """Hashed runs of `window` letters of the known texts. `keys` is sorted; run k belongs to
+    `known_of[starts[k]:starts[k + 1]]`.
+    """
 
     keys: NDArray[np.uint64]
     starts: NDArray[np.int64]
@@ -48,6 +54,7 @@ class Index:
     windows_of: NDArray[np.int64]
     bloom: NDArray[np.uint8]
     too_short: tuple[int, ...]
+    window: int
 
 
 def index(known: Sequence[str], *, common_share: float = 0.02) -> Index:
@@ -56,7 +63,7 @@ def index(known: Sequence[str], *, common_share: float = 0.02) -> Index:
 
     `too_short` names the texts with fewer than 8 runs left; they are not in the index.
     """
-    hashes, starts = _windows([_normal(text) for text in known])
+    hashes, starts = _windows([plain(text) for text in known])
     owner = np.repeat(np.arange(len(known), dtype=np.int64), np.diff(starts))
     order = np.lexsort((owner, hashes))
     hashes, owner = hashes[order], owner[order]
@@ -68,11 +75,41 @@ def index(known: Sequence[str], *, common_share: float = 0.02) -> Index:
     keep = np.repeat(rare, counts)
     owner, keys, counts = owner[keep], keys[rare], counts[rare]
     windows = np.bincount(owner, minlength=len(known))
+    short = tuple(np.flatnonzero(windows < MINIMUM_WINDOWS).tolist())
+    bloom = _bloom(keys)
+    return Index(keys, np.concatenate([[0], np.cumsum(counts)]), owner, windows, bloom, short, WINDOW_LETTERS)
+
+
+def openings(known: Sequence[str], which: Sequence[int]) -> Index:
+    """Index of the first `OPENING_LETTERS` letters of the known texts named by `which` (those that have so many)."""
+    hashes, starts = _windows([plain(known[i]) for i in which], OPENING_LETTERS)
+    some = np.flatnonzero(np.diff(starts) > 0)
+    first, owner = hashes[starts[:-1][some]], np.asarray(which, np.int64)[some]
+    order = np.lexsort((owner, first))
+    keys, counts = np.unique(first, return_counts=True)
+    places = np.concatenate([[0], np.cumsum(counts)])
+    every = np.zeros(len(known), np.int64)
+    every[owner] = MINIMUM_WINDOWS
+    return Index(keys, places, owner[order], every, _bloom(keys), (), OPENING_LETTERS)
+
+
+def wholly_held(texts: Sequence[str], known: Sequence[str], opened: Index) -> list[tuple[int, int]]:
+    """(text, known text) for the known texts of `openings` all of whose letters stand in a text in one run."""
+    letters: dict[int, str] = {}
+    found = []
+    for hit in overlaps(texts, opened, least=0.0):
+        if hit.text not in letters:
+            letters = {hit.text: letters_only(plain(texts[hit.text]))}
+        if letters_only(plain(known[hit.known])) in letters[hit.text]:
+            found.append((hit.text, hit.known))
+    return found
+
+
+def _bloom(keys: NDArray[np.uint64]) -> NDArray[np.uint8]:
     bits = 1 << max(13, int(np.ceil(np.log2(16 * max(1, len(keys))))))
     bloom = np.zeros(bits // 8, np.uint8)
     _fill(keys, bloom)
-    short = tuple(np.flatnonzero(windows < MINIMUM_WINDOWS).tolist())
-    return Index(keys, np.concatenate([[0], np.cumsum(counts)]), owner, windows, bloom, short)
+    return bloom
 
 
 def overlaps(texts: Sequence[str], known: Index, *, least: float = 0.2) -> list[Overlap]:
@@ -81,8 +118,8 @@ def overlaps(texts: Sequence[str], known: Index, *, least: float = 0.2) -> list[
     if not len(known.keys):
         return found
     for first in range(0, len(texts), _CHUNK_TEXTS):
-        buffer, starts = packed([_normal(text) for text in texts[first : first + _CHUNK_TEXTS]])
-        hits = _hits(buffer, starts, known.keys, known.bloom)
+        buffer, starts = packed([plain(text) for text in texts[first : first + _CHUNK_TEXTS]])
+        hits = _hits(buffer, starts, known.window, known.keys, known.bloom)
         hits = np.unique(hits[:, 0] * len(known.keys) + hits[:, 1])
         owner, key = hits // len(known.keys), hits % len(known.keys)
         fan = known.starts[key + 1] - known.starts[key]
@@ -98,15 +135,30 @@ def overlaps(texts: Sequence[str], known: Index, *, least: float = 0.2) -> list[
     return found
 
 
+def word_pairs_held(texts: Sequence[str], known: Sequence[str]) -> list[float]:
+    """For each text and its known text, the share of the known text's distinct word pairs that the text has.
+
+    0 for known texts of fewer than 12 pairs.
+    """
+    held = unique_per_text(ngrams(words([plain(text) for text in texts]), 2))
+    wanted = unique_per_text(ngrams(words([plain(text) for text in known]), 2))
+    shares = []
+    for i in range(len(texts)):
+        own = wanted.hashes[wanted.starts[i] : wanted.starts[i + 1]]
+        some = np.isin(own, held.hashes[held.starts[i] : held.starts[i + 1]], assume_unique=True)
+        shares.append(float(some.mean()) if len(own) >= _LEAST_PAIRS else 0.0)
+    return shares
+
+
 def _normal(text: str) -> str:
     return text if text.isascii() else unicodedata.normalize("NFKC", text)
 
 
-def _windows(texts: Sequence[str]) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
+def _windows(texts: Sequence[str], window: int = WINDOW_LETTERS) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
     buffer, starts = packed(texts)
     out = np.empty(len(buffer) + 1, np.uint64)
     out_starts = np.zeros(len(texts) + 1, np.int64)
-    used = _window_hashes(buffer, starts, out, out_starts)
+    used = _window_hashes(buffer, starts, window, out, out_starts)
     return out[:used].copy(), out_starts
 
 
@@ -127,17 +179,17 @@ def _next(buffer, at):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def _leaving_factor():  # type: ignore[no-untyped-def]
+def _leaving_factor(window):  # type: ignore[no-untyped-def]
     factor = np.uint64(1)
-    for _ in range(WINDOW_LETTERS):
+    for _ in range(window):
         factor = factor * _MULTIPLIER
     return factor
 
 
 @njit(cache=True, nogil=True)
-def _window_hashes(buffer, starts, out, out_starts):  # type: ignore[no-untyped-def]
-    ring = np.zeros(WINDOW_LETTERS, np.uint64)
-    leaving = _leaving_factor()
+def _window_hashes(buffer, starts, window, out, out_starts):  # type: ignore[no-untyped-def]
+    ring = np.zeros(window, np.uint64)
+    leaving = _leaving_factor(window)
     used = 0
     for text in range(len(starts) - 1):
         at, seen, rolling = starts[text], 0, np.uint64(0)
@@ -146,12 +198,12 @@ def _window_hashes(buffer, starts, out, out_starts):  # type: ignore[no-untyped-
             code, at = _next(buffer, at)
             if character_class(code) == 0:
                 continue
-            slot = seen % WINDOW_LETTERS
+            slot = seen % window
             value = np.uint64(code)
             rolling = rolling * _MULTIPLIER + value - ring[slot] * leaving
             ring[slot] = value
             seen += 1
-            if seen >= WINDOW_LETTERS:
+            if seen >= window:
                 out[used] = mix(rolling)
                 used += 1
         out_starts[text + 1] = used
@@ -167,10 +219,10 @@ def _fill(keys, bloom):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def _hits(buffer, starts, keys, bloom):  # type: ignore[no-untyped-def]
+def _hits(buffer, starts, window, keys, bloom):  # type: ignore[no-untyped-def]
     last = np.uint64(len(bloom) * 8 - 1)
-    ring = np.zeros(WINDOW_LETTERS, np.uint64)
-    leaving = _leaving_factor()
+    ring = np.zeros(window, np.uint64)
+    leaving = _leaving_factor(window)
     found = np.empty((1024, 2), np.int64)
     used = 0
     for text in range(len(starts) - 1):
@@ -180,12 +232,12 @@ def _hits(buffer, starts, keys, bloom):  # type: ignore[no-untyped-def]
             code, at = _next(buffer, at)
             if character_class(code) == 0:
                 continue
-            slot = seen % WINDOW_LETTERS
+            slot = seen % window
             value = np.uint64(code)
             rolling = rolling * _MULTIPLIER + value - ring[slot] * leaving
             ring[slot] = value
             seen += 1
-            if seen < WINDOW_LETTERS:
+            if seen < window:
                 continue
             key = mix(rolling)
             bit = key & last
