@@ -42,6 +42,7 @@ def context_of(name: str, which: str = "CAUGHT") -> CheckContext:
         eval_names=["example"] * len(texts),
         votes=votes,
         use=getattr(module, "USE", ()),
+        trusted_sources=getattr(module, "TRUSTED", frozenset()),
         previous=None if previous is None else rows_of(previous),
     )
 

@@ -45,8 +45,8 @@ def pairs(columns: Columns, rows: NDArray[np.int64] | None = None) -> Pairs:
         (-1.0, [columns.rejected[i] or "" for i in rows], [columns.rejected_calls[i] for i in rows]),
     ):
         own = words([_side(t, c, s) for t, c, s in zip(texts, calls, said, strict=True)])
-        single = _hashed(unique_per_text(own), 0)
-        double = _hashed(unique_per_text(ngrams(own, 2)), 1)
+        single = hashed(unique_per_text(own), 0)
+        double = hashed(unique_per_text(ngrams(own, 2)), 1)
         sides.append(single + double)
         dense += sign * np.array([_dense(t, c, s) for t, c, s in zip(texts, calls, said, strict=True)]).reshape(
             len(rows), _DENSE
@@ -137,7 +137,8 @@ def _dense(text: str, calls: Sequence[Call], said: str) -> list[float]:
     ]
 
 
-def _hashed(tokens: Words, salt: int) -> Any:
+def hashed(tokens: Words, salt: int) -> Any:
+    """Counts of the texts' hashed tokens, sparse [texts, features]."""
     columns = ((tokens.hashes >> np.uint64(7 + salt)) % np.uint64(HASHED)).astype(np.int32)
     data = np.ones(len(columns), np.float64)
     matrix = sparse.csr_matrix((data, columns, tokens.starts), shape=(len(tokens), HASHED))

@@ -11,7 +11,6 @@ import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
-from weakref import WeakKeyDictionary
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,7 +23,6 @@ FEWEST_PAIRS = 20
 _FOLDS = 4
 _SEED = 11
 _READ_AT_ONCE = 4000
-_cache: "WeakKeyDictionary[ProjectedRows, Reading | None]" = WeakKeyDictionary()
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +38,7 @@ class Reading:
     groups: NDArray[np.int32]
     sources: NDArray[np.int32]
     prompts: NDArray[np.int64]
+    content: NDArray[np.uint32]
     whole: NDArray[np.float64]
 
     @property
@@ -68,9 +67,7 @@ def comparisons(view: ProjectedRows) -> NDArray[np.int64]:
 
 def reading(view: ProjectedRows) -> Reading | None:
     """The cross-fitted reading of these rows, or None where there are under 20 comparisons."""
-    if view not in _cache:
-        _cache[view] = _read(view)
-    return _cache[view]
+    return view.shared("reward reading", lambda: _read(view))
 
 
 def spread_sample(groups: NDArray[np.int32], keys: NDArray[np.uint32], most: int) -> NDArray[np.int64]:
@@ -124,6 +121,7 @@ def _read(view: ProjectedRows) -> Reading | None:
         groups=groups,
         sources=sources,
         prompts=said.astype(np.int64),
+        content=keys[kept],
         whole=whole,
     )
 
