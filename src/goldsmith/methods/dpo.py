@@ -1,30 +1,27 @@
 """Direct preference optimisation: make chosen answers likelier than rejected ones, against the model as it was."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Annotated, ClassVar
 
 import torch
 from pydantic import Field, model_validator
 
 from goldsmith.engines.chat import Chat
+from goldsmith.engines.training import updating
+from goldsmith.engines.training.answers import References, pairs_of, reference_pairs
 from goldsmith.engines.training.batches import Batch, Plan
-from goldsmith.engines.training.guards import require_finite
-from goldsmith.engines.training.losses import PairLoss, pair_loss
 from goldsmith.engines.training.method import Metrics
 from goldsmith.engines.training.optimizer import Optimizer
 from goldsmith.engines.training.policy import Policy
-from goldsmith.engines.training.rows import Row, from_comparison
+from goldsmith.engines.training.preference_losses import SMOOTHS, PairLoss, pair_loss
+from goldsmith.engines.training.rows import Row, comparison_row
 from goldsmith.engines.training.settings import Positive, TrainingSettings
 from goldsmith.types.artifact import Real
-from goldsmith.types.errors import BadInput
 from goldsmith.types.record import Comparison, Record
-
-References = Mapping[str, tuple[float, float]]
-"""By row key: the reference's summed log-probabilities of chosen and rejected."""
 
 
 class Dpo(TrainingSettings):
-    """Rafailov et al. 2023, arXiv:2305.18290. The reference is the base model before the first step; its
+    """Rafailov et al. 2023, arXiv:2305.18290, and its kin. The reference is the base model before the first step; its
     log-probabilities are worked out once."""
 
     id: ClassVar[str] = "dpo"
@@ -34,14 +31,18 @@ class Dpo(TrainingSettings):
     beta: Positive = 0.1
     """How dear it is to move away from the reference."""
     loss: PairLoss = "sigmoid"
-    """sigmoid (DPO), hinge (SLiC) or robust (to wrong labels; see `label_smoothing`)."""
+    """sigmoid (DPO), hinge (SLiC), ipo, robust (to wrong labels; see `label_smoothing`), sigmoid_norm (per token),
+    exo_pair, nca_pair, bco_pair, sppo_hard, apo_zero (chosen answers are better than the model's own) or apo_down
+    (even they are worse)."""
     label_smoothing: Annotated[Real, Field(ge=0, lt=0.5)] = 0.0
-    """Share of pairs believed to be the wrong way round."""
+    """Share of pairs believed to be the wrong way round; for sigmoid, robust and exo_pair."""
 
     @model_validator(mode="after")
     def _loss_fits(self) -> "Dpo":
-        if self.loss == "hinge" and self.label_smoothing:
-            raise ValueError("label_smoothing has no meaning for the hinge loss")
+        if self.label_smoothing and self.loss not in SMOOTHS:
+            raise ValueError(f"label_smoothing has no meaning for the {self.loss} loss")
+        if self.loss == "exo_pair" and not self.label_smoothing:
+            raise ValueError("the exo_pair loss needs label_smoothing above 0")
         return self
 
     def accepts(self, record: Record) -> bool:
@@ -50,73 +51,40 @@ class Dpo(TrainingSettings):
 
     def encode(self, chat: Chat, record: Record, name: str, key: str) -> Row:
         """The prompt with its two branches."""
-        if not isinstance(record.content, Comparison):
-            raise BadInput(f"a {record.content.kind} holds no preference", where=name, allowed="comparison")
-        return from_comparison(chat.encode_comparison(record.content), name, key)
+        return comparison_row(chat, record, name, key)
 
     def prepare(self, policy: Policy, rows: Sequence[Row], plan: Plan) -> References:
         """Reference log-probabilities of all rows."""
-        found: dict[str, tuple[float, float]] = {}
-        with policy.evaluating(), policy.reference():
-            for batch in plan.over(rows):
-                pairs_P2 = policy.sequence_logprobs(batch).view(-1, 2).tolist()
-                for index, (chosen, rejected) in zip(batch.rows, pairs_P2, strict=True):
-                    found[rows[index].key] = (chosen, rejected)
-        return found
+        return reference_pairs(policy, rows, plan)
 
     def steps(
         self, policy: Policy, plan: Plan, optimizer: Optimizer, prepared: References, start: int = 0
     ) -> Iterator[Metrics]:
         """The loop."""
         for update in plan.updates(start):
-            pairs = len(update.rows)
-            loss = 0.0
-            parts: list[dict[str, float]] = []
-            for batch in update.batches:
-                loss_P, values = self._losses(policy, plan.rows, batch, prepared)
-                part = loss_P.sum() / pairs
-                part.backward()  # type: ignore[no-untyped-call]
-                loss += part.item()
-                parts.append(values)
-            norm, rate = optimizer.clip(), optimizer.learning_rate
-            require_finite(loss, norm, update, plan.rows)
-            optimizer.step()
-            means = {key: sum(values[key] for values in parts) / pairs for key in parts[0]}
-            yield Metrics(update.step + 1, update.epoch, loss, norm, rate, update.tokens, update.labels, means)
+            loss, means = updating.backward(
+                update.batches, len(update.rows), lambda batch: self._losses(policy, plan.rows, batch, prepared)
+            )
+            yield updating.step(optimizer, plan, update, loss, means)
 
     def _losses(
         self, policy: Policy, rows: Sequence[Row], batch: Batch, references: References
-    ) -> tuple[torch.Tensor, dict[str, float]]:
+    ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
         """Loss of each pair [P], and sums over the batch of what is watched."""
-        chosen_P, rejected_P = policy.sequence_logprobs(batch).view(-1, 2).unbind(1)
-        known = torch.tensor([references[rows[i].key] for i in batch.rows], dtype=chosen_P.dtype)
-        reference_chosen_P, reference_rejected_P = known.to(chosen_P.device).unbind(1)
-        loss_P = pair_loss(
-            chosen_P,
-            rejected_P,
-            reference_chosen_P,
-            reference_rejected_P,
-            beta=float(self.beta),
-            kind=self.loss,
-            label_smoothing=float(self.label_smoothing),
-        )
+        pairs = pairs_of(policy, rows, batch, references)
+        loss_P = pair_loss(pairs, self.loss, beta=float(self.beta), label_smoothing=float(self.label_smoothing))
         with torch.no_grad():
-            up_P, down_P = chosen_P - reference_chosen_P, rejected_P - reference_rejected_P
-            values = {
-                "chosen_logratio": up_P.sum().item(),
-                "rejected_logratio": down_P.sum().item(),
-                "reward_margin": float(self.beta) * (up_P - down_P).sum().item(),
-                "reward_accuracy": (up_P > down_P).float().sum().item(),
+            up_P, down_P = pairs.up_P, pairs.down_P
+            sums = {
+                "chosen_logratio": up_P.sum(),
+                "rejected_logratio": down_P.sum(),
+                "reward_margin": float(self.beta) * (up_P - down_P).sum(),
+                "reward_accuracy": (up_P > down_P).float().sum(),
             }
-        return loss_P, values
+        return loss_P, sums
 
     def evaluate(
         self, policy: Policy, rows: Sequence[Row], batches: Iterator[Batch], prepared: References
     ) -> dict[str, float]:
         """Means over pairs."""
-        sums: dict[str, float] = {"loss": 0.0}
-        for batch in batches:
-            loss_P, values = self._losses(policy, rows, batch, prepared)
-            for key, value in {"loss": loss_P.double().sum().item(), **values}.items():
-                sums[key] = sums.get(key, 0.0) + value
-        return {key: value / len(rows) for key, value in sums.items()}
+        return updating.means(batches, len(rows), lambda batch: self._losses(policy, rows, batch, prepared))

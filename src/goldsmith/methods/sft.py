@@ -4,8 +4,8 @@ from collections.abc import Iterator, Sequence
 from typing import ClassVar
 
 from goldsmith.engines.chat import Chat
+from goldsmith.engines.training import updating
 from goldsmith.engines.training.batches import Batch, Plan
-from goldsmith.engines.training.guards import require_finite
 from goldsmith.engines.training.method import Metrics
 from goldsmith.engines.training.optimizer import Optimizer
 from goldsmith.engines.training.policy import Policy
@@ -48,10 +48,7 @@ class Sft(TrainingSettings):
                 part = policy.cross_entropy(batch, labels)
                 part.backward()  # type: ignore[no-untyped-call]
                 loss += part.item()
-            norm, rate = optimizer.clip(), optimizer.learning_rate
-            require_finite(loss, norm, update, plan.rows)
-            optimizer.step()
-            yield Metrics(update.step + 1, update.epoch, loss, norm, rate, update.tokens, labels)
+            yield updating.step(optimizer, plan, update, loss)
 
     def evaluate(
         self, policy: Policy, _rows: Sequence[Row], batches: Iterator[Batch], _prepared: None

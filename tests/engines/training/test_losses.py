@@ -1,15 +1,10 @@
 """Losses against plain formulas in float64."""
 
-from typing import Any
-
 import pytest
 import torch
-import torch.nn.functional as F
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from goldsmith.engines.training import losses
-from goldsmith.engines.training.losses import Head, linear_cross_entropy, linear_logprobs, pair_loss, sum_by_owner
+from goldsmith.engines.training.losses import Head, linear_cross_entropy, linear_logprobs, sum_by_owner
 
 N, H, V = 23, 6, 11
 
@@ -107,21 +102,3 @@ def test_the_full_logit_tensor_never_exists(monkeypatch: pytest.MonkeyPatch) -> 
 def test_sum_by_owner() -> None:
     values, owners = torch.tensor([1.0, 2.0, 4.0, 8.0]), torch.tensor([0, 2, 0, 2])
     assert sum_by_owner(values, owners, 4).tolist() == [5.0, 0.0, 10.0, 0.0]
-
-
-finite = st.floats(-30, 0, width=32)
-
-
-@settings(derandomize=True, max_examples=80, deadline=None)
-@given(c=finite, r=finite, rc=finite, rr=finite, beta=st.floats(0.01, 2), smooth=st.floats(0, 0.4))
-def test_pair_losses_equal_their_formulas(c: float, r: float, rc: float, rr: float, beta: float, smooth: float) -> None:
-    def found(kind: Any, smoothing: float) -> float:
-        args = (torch.tensor([x], dtype=torch.float64) for x in (c, r, rc, rr))
-        return float(pair_loss(*args, beta=beta, kind=kind, label_smoothing=smoothing))
-
-    margin = torch.tensor(beta * ((c - rc) - (r - rr)), dtype=torch.float64)
-    right, wrong = -F.logsigmoid(margin), -F.logsigmoid(-margin)
-    assert found("sigmoid", 0.0) == pytest.approx(float(right))
-    assert found("sigmoid", smooth) == pytest.approx(float((1 - smooth) * right + smooth * wrong))
-    assert found("robust", smooth) == pytest.approx(float(((1 - smooth) * right - smooth * wrong) / (1 - 2 * smooth)))
-    assert found("hinge", 0.0) == pytest.approx(max(0.0, 1 - float(margin)))

@@ -1,4 +1,4 @@
-"""Losses as pure functions on tensors. Axes: N labelled tokens, H hidden, V vocabulary, P pairs.
+"""Losses as pure functions on tensors. Axes: N labelled tokens, H hidden, V vocabulary.
 
 The language-model head is applied only where there is a label, in chunks, so the full logit tensor never exists. For
 cross-entropy the gradient with respect to hidden states and head is worked out chunk by chunk in the forward pass
@@ -7,7 +7,7 @@ cross-entropy the gradient with respect to hidden states and head is worked out 
 
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Literal
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -224,30 +224,3 @@ def linear_logprobs(hidden_NH: torch.Tensor, labels_N: torch.Tensor, head: Head)
 def sum_by_owner(values_N: torch.Tensor, owners_N: torch.Tensor, owners: int) -> torch.Tensor:
     """Sums of `values_N` for each owner, float32 [owners]."""
     return torch.zeros(owners, dtype=values_N.dtype, device=values_N.device).index_add(0, owners_N, values_N)
-
-
-PairLoss = Literal["sigmoid", "hinge", "robust"]
-
-
-def pair_loss(
-    chosen_P: torch.Tensor,
-    rejected_P: torch.Tensor,
-    reference_chosen_P: torch.Tensor,
-    reference_rejected_P: torch.Tensor,
-    *,
-    beta: float,
-    kind: PairLoss = "sigmoid",
-    label_smoothing: float = 0.0,
-) -> torch.Tensor:
-    """Loss of each pair [P] from summed log-probabilities of chosen and rejected under policy and reference.
-
-    sigmoid: Rafailov et al. 2023, arXiv:2305.18290 (with label smoothing: the conservative variant). hinge: Zhao et al.
-    2023, arXiv:2305.10425. robust: Ray Chowdhury et al. 2024, arXiv:2403.00409; needs label_smoothing < 0.5.
-    """
-    margin_P = beta * ((chosen_P - reference_chosen_P) - (rejected_P - reference_rejected_P))
-    if kind == "hinge":
-        return torch.relu(1 - margin_P)
-    right, wrong = -F.logsigmoid(margin_P), -F.logsigmoid(-margin_P)
-    if kind == "robust":
-        return ((1 - label_smoothing) * right - label_smoothing * wrong) / (1 - 2 * label_smoothing)
-    return (1 - label_smoothing) * right + label_smoothing * wrong

@@ -8,8 +8,9 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from goldsmith.engines.chat import Encoded, EncodedComparison
+from goldsmith.engines.chat import Chat, Encoded, EncodedComparison
 from goldsmith.types.errors import BadInput
+from goldsmith.types.record import Comparison, Record
 
 OverLong = Literal["refuse", "drop", "cut_keep_stop"]
 
@@ -25,11 +26,13 @@ class Node:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """What one record teaches. `name` is how messages call it; `key` is equal for equal content."""
+    """What one record teaches. `name` is how messages call it; `key` is equal for equal content. `value`: the number
+    that goes with it, where the record has one (1 for a good answer, 0 for a bad one; a margin)."""
 
     nodes: tuple[Node, ...]
     name: str
     key: str
+    value: float | None = None
 
     @property
     def longest(self) -> int:
@@ -68,6 +71,20 @@ def from_comparison(encoded: EncodedComparison, name: str, key: str) -> Row:
         name,
         key,
     )
+
+
+def comparison_row(chat: Chat, record: Record, name: str, key: str) -> Row:
+    """A comparison's row. Errors: BadInput if the record is none, or cannot be encoded."""
+    if not isinstance(record.content, Comparison):
+        raise BadInput(f"a {record.content.kind} holds no preference", where=name, allowed="comparison")
+    return from_comparison(chat.encode_comparison(record.content), name, key)
+
+
+def from_rating(encoded: Encoded, name: str, key: str, value: float) -> Row:
+    """A row with everything before the answer as its root and the answer as its one branch."""
+    first = int(encoded.trained.argmax())
+    root = Node(encoded.input_ids[:first], np.zeros(first, dtype=np.bool_))
+    return Row((root, Node(encoded.input_ids[first:], encoded.trained[first:], 0)), name, key, value)
 
 
 @dataclass(frozen=True, slots=True)

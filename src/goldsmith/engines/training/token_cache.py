@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from goldsmith.engines.training.folders import new_folder
 from goldsmith.engines.training.rows import Node, Row
 
-FORMAT: Final = 1
+FORMAT: Final = 2
 _FILES: Final = {
     "keys": "S71",
     "node_counts": "<i4",
@@ -26,6 +26,7 @@ _FILES: Final = {
     "node_parents": "<i4",
     "ids": "<i4",
     "trained": "|b1",
+    "values": "<f8",
 }
 
 
@@ -35,7 +36,7 @@ class TokenCache:
     def __init__(self, folder: Path, identity: Mapping[str, Any]) -> None:
         text = json.dumps({**identity, "format": FORMAT}, sort_keys=True)
         self.folder = folder / hashlib.sha256(text.encode()).hexdigest()[:32]
-        self._rows: dict[str, tuple[Node, ...]] = {}
+        self._rows: dict[str, tuple[tuple[Node, ...], float | None]] = {}
         self.ignored = 0
         """Segments that were damaged."""
         for segment in sorted(self.folder.glob("segment-*")):
@@ -47,8 +48,8 @@ class TokenCache:
 
     def get(self, key: str, name: str) -> Row | None:
         """The row of a content digest, or None."""
-        nodes = self._rows.get(key)
-        return None if nodes is None else Row(nodes, name, key)
+        known = self._rows.get(key)
+        return None if known is None else Row(known[0], name, key, known[1])
 
     def add(self, rows: list[Row]) -> None:
         """Keep rows for later runs.
@@ -67,6 +68,7 @@ class TokenCache:
             "node_parents": np.array([node.parent for node in nodes], dtype="<i4"),
             "ids": np.concatenate([node.ids for node in nodes]).astype("<i4"),
             "trained": np.concatenate([node.trained for node in nodes]).astype("|b1"),
+            "values": np.array([np.nan if row.value is None else row.value for row in fresh], dtype="<f8"),
         }
         digests = {name: hashlib.sha256(array.tobytes()).hexdigest() for name, array in arrays.items()}
         target = self.folder / f"segment-{hashlib.sha256(repr(digests).encode()).hexdigest()[:32]}"
@@ -76,7 +78,7 @@ class TokenCache:
             for name, array in arrays.items():
                 (partial / f"{name}.bin").write_bytes(array.tobytes())
             (partial / "manifest.json").write_text(json.dumps(digests, sort_keys=True))
-        self._rows.update({row.key: row.nodes for row in fresh})
+        self._rows.update({row.key: (row.nodes, row.value) for row in fresh})
 
 
 def _read(segment: Path) -> dict[str, NDArray[Any]] | None:
@@ -95,12 +97,12 @@ def _read(segment: Path) -> dict[str, NDArray[Any]] | None:
     return arrays
 
 
-def _rows(arrays: Mapping[str, NDArray[Any]]) -> dict[str, tuple[Node, ...]]:
+def _rows(arrays: Mapping[str, NDArray[Any]]) -> dict[str, tuple[tuple[Node, ...], float | None]]:
     ends = np.concatenate([[0], np.cumsum(arrays["node_lengths"], dtype=np.int64)])
-    found: dict[str, tuple[Node, ...]] = {}
+    found: dict[str, tuple[tuple[Node, ...], float | None]] = {}
     place = 0
-    for key, count in zip(arrays["keys"], arrays["node_counts"], strict=True):
-        found[key.decode()] = tuple(
+    for key, count, value in zip(arrays["keys"], arrays["node_counts"], arrays["values"], strict=True):
+        nodes = tuple(
             Node(
                 np.asarray(arrays["ids"][ends[i] : ends[i + 1]]),
                 np.asarray(arrays["trained"][ends[i] : ends[i + 1]]),
@@ -108,5 +110,6 @@ def _rows(arrays: Mapping[str, NDArray[Any]]) -> dict[str, tuple[Node, ...]]:
             )
             for i in range(place, place + int(count))
         )
+        found[key.decode()] = nodes, None if np.isnan(value) else float(value)
         place += int(count)
     return found

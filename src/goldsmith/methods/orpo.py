@@ -1,0 +1,70 @@
+"""ORPO: fine-tune on the chosen answer and push its odds above the rejected one's, in one loss, without a reference."""
+
+from collections.abc import Iterator, Sequence
+from typing import ClassVar
+
+import torch
+
+from goldsmith.engines.chat import Chat
+from goldsmith.engines.training import updating
+from goldsmith.engines.training.answers import pairs_of
+from goldsmith.engines.training.batches import Batch, Plan
+from goldsmith.engines.training.method import Metrics
+from goldsmith.engines.training.optimizer import Optimizer
+from goldsmith.engines.training.policy import Policy
+from goldsmith.engines.training.preference_losses import odds_ratio_loss
+from goldsmith.engines.training.rows import Row, comparison_row
+from goldsmith.engines.training.settings import Positive, TrainingSettings
+from goldsmith.types.record import Comparison, Record
+
+
+class Orpo(TrainingSettings):
+    """Hong et al. 2024, arXiv:2403.07691. The cross-entropy is that of the chosen answer alone, per token (TRL's counts
+    the prompt too)."""
+
+    id: ClassVar[str] = "orpo"
+    version: ClassVar[int] = 1
+
+    learning_rate: Positive = 8e-6
+    odds_weight: Positive = 0.1
+    """What the odds ratio weighs beside the cross-entropy (the paper's lambda, TRL's beta)."""
+
+    def accepts(self, record: Record) -> bool:
+        """Comparisons."""
+        return isinstance(record.content, Comparison)
+
+    def encode(self, chat: Chat, record: Record, name: str, key: str) -> Row:
+        """The prompt with its two branches."""
+        return comparison_row(chat, record, name, key)
+
+    def prepare(self, policy: Policy, rows: Sequence[Row], plan: Plan) -> None:
+        """Nothing."""
+
+    def steps(
+        self, policy: Policy, plan: Plan, optimizer: Optimizer, _prepared: None, start: int = 0
+    ) -> Iterator[Metrics]:
+        """The loop."""
+        for update in plan.updates(start):
+            loss, means = updating.backward(
+                update.batches, len(update.rows), lambda batch: self._losses(policy, plan.rows, batch)
+            )
+            yield updating.step(optimizer, plan, update, loss, means)
+
+    def _losses(
+        self, policy: Policy, rows: Sequence[Row], batch: Batch
+    ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+        """Loss of each pair [P], and sums over the batch of what is watched."""
+        pairs = pairs_of(policy, rows, batch, None)
+        likelihood_P = -pairs.chosen_P / pairs.chosen_tokens_P.clamp(min=1)
+        odds_P = odds_ratio_loss(pairs.chosen_P, pairs.rejected_P, pairs.chosen_tokens_P, pairs.rejected_tokens_P)
+        return likelihood_P + float(self.odds_weight) * odds_P, {
+            "chosen_cross_entropy": likelihood_P.detach().sum(),
+            "odds_loss": odds_P.detach().sum(),
+            "reward_accuracy": (pairs.per_token_P.detach() > 0).float().sum(),
+        }
+
+    def evaluate(
+        self, policy: Policy, rows: Sequence[Row], batches: Iterator[Batch], _prepared: None
+    ) -> dict[str, float]:
+        """Means over pairs."""
+        return updating.means(batches, len(rows), lambda batch: self._losses(policy, rows, batch))

@@ -1,0 +1,81 @@
+"""SimPO: preference training without a reference, on log-probability per token with a target margin."""
+
+from collections.abc import Iterator, Sequence
+from typing import Annotated, ClassVar
+
+import torch
+from pydantic import Field
+
+from goldsmith.engines.chat import Chat
+from goldsmith.engines.training import updating
+from goldsmith.engines.training.answers import pairs_of
+from goldsmith.engines.training.batches import Batch, Plan
+from goldsmith.engines.training.method import Metrics
+from goldsmith.engines.training.optimizer import Optimizer
+from goldsmith.engines.training.policy import Policy
+from goldsmith.engines.training.preference_losses import simpo_loss
+from goldsmith.engines.training.rows import Row, comparison_row
+from goldsmith.engines.training.settings import Positive, TrainingSettings
+from goldsmith.types.artifact import Real
+from goldsmith.types.record import Comparison, Record
+
+
+class Simpo(TrainingSettings):
+    """Meng et al. 2024, arXiv:2405.14734. Nothing holds the model near its base but the learning rate."""
+
+    id: ClassVar[str] = "simpo"
+    version: ClassVar[int] = 1
+
+    learning_rate: Positive = 1e-6
+    beta: Positive = 2.0
+    """Scale of the log-probabilities per token."""
+    gamma: Annotated[Real, Field(ge=0)] = 1.0
+    """The margin aimed at, after scaling (the paper's gamma; TRL's `simpo_gamma` is the same number)."""
+
+    def accepts(self, record: Record) -> bool:
+        """Comparisons."""
+        return isinstance(record.content, Comparison)
+
+    def encode(self, chat: Chat, record: Record, name: str, key: str) -> Row:
+        """The prompt with its two branches."""
+        return comparison_row(chat, record, name, key)
+
+    def prepare(self, policy: Policy, rows: Sequence[Row], plan: Plan) -> None:
+        """Nothing."""
+
+    def steps(
+        self, policy: Policy, plan: Plan, optimizer: Optimizer, _prepared: None, start: int = 0
+    ) -> Iterator[Metrics]:
+        """The loop."""
+        for update in plan.updates(start):
+            loss, means = updating.backward(
+                update.batches, len(update.rows), lambda batch: self._losses(policy, plan.rows, batch)
+            )
+            yield updating.step(optimizer, plan, update, loss, means)
+
+    def _losses(
+        self, policy: Policy, rows: Sequence[Row], batch: Batch
+    ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+        """Loss of each pair [P], and sums over the batch of what is watched."""
+        pairs = pairs_of(policy, rows, batch, None)
+        loss_P = simpo_loss(
+            pairs.chosen_P,
+            pairs.rejected_P,
+            pairs.chosen_tokens_P,
+            pairs.rejected_tokens_P,
+            beta=float(self.beta),
+            gamma=float(self.gamma),
+        )
+        margin_P = float(self.beta) * pairs.per_token_P.detach()
+        return loss_P, {
+            "chosen_logprob": pairs.chosen_P.detach().sum(),
+            "rejected_logprob": pairs.rejected_P.detach().sum(),
+            "margin_per_token": margin_P.sum(),
+            "reward_accuracy": (margin_P > 0).float().sum(),
+        }
+
+    def evaluate(
+        self, policy: Policy, rows: Sequence[Row], batches: Iterator[Batch], _prepared: None
+    ) -> dict[str, float]:
+        """Means over pairs."""
+        return updating.means(batches, len(rows), lambda batch: self._losses(policy, rows, batch))
