@@ -29,7 +29,7 @@ from goldsmith.types.finding import Finding, Severity
 CHECK = "source_contrast"
 Floats = NDArray[np.floating[Any]]
 ALPHA = 0.01
-LOUDEST_CLEAN = 0.10
+LOUDEST_CLEAN = 0.25
 """No clean set of the calibration has this share of rows beyond the 1 % line (`benchmarks/clean_quantiles.py`)."""
 _FEWEST_ROWS = 20
 _FEWEST_PEERS = 3

@@ -160,7 +160,7 @@ def trial(
     checks = [check for check in base.checks if only is None or check.id in only]
     started = time.process_time()
     view = project(planted.rows)
-    screened = _with_the_rest(base, planted, screening.screen(view, checks, planted.context), checks)
+    screened = _with_the_rest(base, planted, screening.screen(view, checks, planted.context, compare=False), checks)
     cpu_s = time.process_time() - started
     if planted.annotators:
         return _of_votes(base, planted, screened, cpu_s)
@@ -212,12 +212,7 @@ def _with_the_rest(
             scores[name][kept] = before[kept]
     combined = screening.combine(scores, len(planted.rows))
     rest = [f for f in base.screened.findings if f.check not in ran and f.check != contrast.CHECK]
-    if len(checks) < len(base.checks):
-        own = [f for f in screened.findings if f.check != contrast.CHECK]
-        view = project(screened.rows)
-        rest += [*own, *screening.contrasted(view, scores, planted.context)[0]]
-    else:
-        rest += screened.findings
+    rest += [*screened.findings, *screening.contrasted(project(screened.rows), scores, planted.context)[0]]
     findings = screening.ordered(rest)
     return screening.Screening(
         screened.rows, findings, scores, combined, screened.inconclusive, screened.facts, screened.cpu_s
