@@ -13,6 +13,7 @@ from goldsmith import plugins
 from goldsmith.cli.drill import command
 from goldsmith.engines import drilling
 from goldsmith.engines.planting import examples
+from goldsmith.engines.text.projection import project
 from goldsmith.stages.drill import drill_file, drill_rows, sampled
 from goldsmith.types.attack import Plan
 from goldsmith.types.check import CheckContext, Row
@@ -186,3 +187,18 @@ def test_the_command_leaves_the_file_alone_and_prints_one_document(file: Path) -
 def test_an_unknown_attack_is_named(file: Path) -> None:
     with pytest.raises(BadInput, match="did you mean 'random_flips'"):
         drill_file(file, CheckEntry(), attacks=("random_flip",))
+
+
+@pytest.mark.parametrize("new_source", [False, True])
+def test_planted_rows_have_the_columns_they_would_have_anyhow(new_source: bool) -> None:
+    given = [
+        Row(n + 1, Record(content=FORMAT.parse(plain).content, origin=Origin(source=f"s{n % 3}", batch="b1")))
+        for n, plain in enumerate(examples.tool_traces(90))
+    ]
+    base = drilling.Base.of(given, checks("covert_tool_calls"), CheckContext())
+    attack: Any = plugins.build("attacks", "covert_tool_calls")
+    planted = attack(base.rows, base.context, Plan(10, new_source=new_source), Random(2))
+    fast, plain = drilling._PlantedRows(base, planted), project(planted.rows)
+    assert fast.columns == plain.columns
+    assert fast.groups.names == plain.groups.names
+    assert fast.lines.tolist() == plain.lines.tolist()

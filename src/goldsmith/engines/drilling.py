@@ -10,14 +10,16 @@ import re
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from random import Random
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from goldsmith.engines import contrast, screening
 from goldsmith.engines.statistics import effective_n, wilson
-from goldsmith.engines.text.projection import project
+from goldsmith.engines.text.projection import Columns, ProjectedRows, columns_of, project
 from goldsmith.types.attack import Attack, Inapplicable, Plan, Planted, Pool
 from goldsmith.types.check import Check, CheckContext, Row
 from goldsmith.types.coverage import Cell, Coverage
@@ -38,6 +40,7 @@ class Base:
     """The untouched rows, screened by every check. `line`: what at most 1 % of them exceed, fixed from here on."""
 
     rows: Sequence[Row]
+    view: ProjectedRows
     checks: Sequence[Check]
     context: CheckContext
     screened: screening.Screening
@@ -49,16 +52,37 @@ class Base:
         """Screen the rows as they are. Errors: BadInput without rows."""
         if not rows:
             raise BadInput("there are no rows to plant anything in", found="0 rows", allowed="at least one row")
-        screened = screening.screen(rows, checks, context)
+        view = project(rows)
+        screened = screening.screen(view, checks, context)
         line = _LINE
         if float(np.mean(screened.combined > line)) > FALSE_ALARMS:
             line = float(np.quantile(screened.combined, 1.0 - FALSE_ALARMS, method="higher"))
-        return cls(rows, checks, context, screened, _failed(screened), line)
+        return cls(rows, view, checks, context, screened, _failed(screened), line)
 
     @property
     def clean_above(self) -> float:
         """Share of the untouched rows beyond the line."""
         return float(np.mean(self.screened.combined > self.line))
+
+
+class _PlantedRows(ProjectedRows):
+    """Planted rows whose columns are the base's but for the rows that were planted."""
+
+    def __init__(self, base: Base, planted: Planted) -> None:
+        super().__init__(planted.rows)
+        self._base, self._at = base, planted.at
+
+    @cached_property
+    def columns(self) -> Columns:
+        """The text columns."""
+        known, new = self._base.view.columns, columns_of([self[at] for at in self._at])
+        patched: dict[str, Any] = {}
+        for name in Columns.__dataclass_fields__:
+            values = list(getattr(known, name))
+            for at, value in zip(self._at, getattr(new, name), strict=True):
+                values[at : at + 1] = [value]  # a new source's rows come after the last
+            patched[name] = values
+        return Columns(**patched)
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +183,7 @@ def trial(
         return planted
     checks = [check for check in base.checks if only is None or check.id in only]
     started = time.process_time()
-    view = project(planted.rows)
+    view = _PlantedRows(base, planted)
     screened = _with_the_rest(base, planted, screening.screen(view, checks, planted.context, compare=False), checks)
     cpu_s = time.process_time() - started
     if planted.annotators:
