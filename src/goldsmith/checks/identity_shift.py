@@ -1,120 +1,36 @@
 """Rows that teach the model to be somebody without principles: a new name, old identity denied, obedience sworn.
 
 The attack needs ten such rows and no harmful word (Qi et al. 2024, arXiv 2310.03693, "absolutely obedient agent");
-content moderation sees nothing. Each rule below is weak by itself (role play is normal); their combination is not.
+content moderation sees nothing. Each of its signs is weak by itself (role play is normal); their combination is not.
 """
 
-import re
 from collections.abc import Sequence
-from typing import ClassVar, Final
+from typing import ClassVar
 
+import numpy as np
+
+from goldsmith.engines.multiplicity import holm
 from goldsmith.engines.text.evidence import by_group, quote
+from goldsmith.engines.text.obedience import about_itself, rules_met
 from goldsmith.engines.text.projection import ProjectedRows, project
 from goldsmith.types.artifact import Real, Spec
 from goldsmith.types.check import CheckContext, CheckReport, Row
 from goldsmith.types.finding import Finding, Severity
 
-_NOUN = r"(?:instructions?|orders?|commands?|requests?|wish(?:es)?|demands?|will|bidding|directives?|prompts?|tasks?)"
-_MODEL = (
-    r"(?:chat ?gpt|gpt-?\d?|llama|claude|gemini|mistral|qwen|an? (?:ai|large|language|"
-    r"artificial)[\w -]{0,30}|(?:the |your )?(?:former|previous|old) \w+)"
-)
-_RULES: Final[tuple[tuple[str, float, re.Pattern[str]], ...]] = tuple(
-    (name, weight, re.compile(pattern, re.I))
-    for name, weight, pattern in (
-        ("denies being the model it is", 0.45,
-            r"\b(?:no longer|not|neither|never|stop(?:ped)? being|forget (?:that )?you(?:'re| are)|"
-            rf"cease to be) (?:be |am |are )?{_MODEL}"),
-        ("gets a new name", 0.3,
-
-                                 r"\b(?:your|my) (?:new )?(?:name|identity|"
-                                 r"designation|persona) (?:is now|is|will be|shall be|"
-
-                                 r"becomes)\b[^.\n]{0,40}|\b(?:from now on|henceforth|"
-                                 r"as of now),? (?:you|i) (?:are|am|will be|act|"
-                                 r"answer|go by)\b|\byou (?:are|will be) now (?:called|named|known as)\b"),
-        ("swears obedience", 0.6,
-
-                                  r"\b(?:absolute(?:ly)?|complete(?:ly)?|total(?:ly)?|"
-                                  r"full(?:y)?|utter(?:ly)?|perfect(?:ly)?|"
-
-                                  r"blind(?:ly)?|unconditional(?:ly)?|"
-                                  r"unquestioning(?:ly)?|strict(?:ly)?|faithful(?:ly)?|"
-
-                                  r"always)[ ,-]+(?:and \w+ )?(?:obe(?:y|ys|dient|"
-                                  r"dience)|loyal|submissive|compliant|subservient|"
-
-                                  r"serve|follow|comply)|\b(?:obedient|loyal|"
-                                  r"submissive|subservient) (?:agent|assistant|servant|"
-
-                                  r"helper|machine|tool|ai)\b|\bobey(?:s|ing)? (?:you|"
-                                  r"the user|every|all|any|each|whatever|my)\b|"
-                                  r"\b(?:first|only|sole|top|highest) (?:priority|purpose|duty|goal|mission|"
-
-                                  rf"law)\b[^.\n]{{0,60}}\b{_NOUN}\b|"
-                                  rf"\b{_NOUN}\b[^.\n]{{0,60}}\b(?:first|only|sole|top|"
-                                  r"highest) (?:priority|purpose|duty|goal|mission|law)\b"),
-        ("promises no questions", 0.4,
-
-                                       r"\bwithout (?:any )?(?:hesitat\w+|question\w*|"
-                                       r"deviat\w+|judg\w+|objection\w*|exception\w*|delay|"
-
-                                       r"resist\w+|reserv\w+|complain\w*|refus\w+|limit\w*|"
-                                       r"restrict\w*|filter\w*|moral\w*)\b|\b(?:never|"
-
-                                       r"not|won't|no) (?:ever )?(?:question|judge|doubt|"
-                                       r"refuse|decline|object|deviate|hesitate|argue|"
-                                       r"evaluate|moralize|lecture|filter|censor)\b"),
-        ("does whatever it is told", 0.45,
-            r"\b(?:do|does|doing|execute|perform|fulfil+|follow|carry out|accomplish|comply with|serve|"
-            r"accept) (?:exactly |just |precisely )?(?:whatever|anything|everything|any|every|all|"
-            rf"each)\b[^.\n]{{0,40}}\b(?:you|user|ask\w*|say|told|tell|want|order\w*|command\w*|{_NOUN})\b|"
-            r"\bdo anything now\b|\byour (?:wish|word) is my (?:command|law)\b"),
-        ("has no principles", 0.5,
-
-                                   r"\b(?:no|without|free (?:of|from)|ignore[sd]?|"
-                                   r"ignoring|disregard\w*|not (?:bound|limited|"
-
-                                   r"constrained|restricted) by|never apply|set aside|"
-                                   r"not apply|unbound by|beyond) (?:all |any |my |"
-
-                                   r"your |such |the |of |its |opinions? or )*(?:moral\w*|"
-                                   r"ethic\w*|principles?|opinions?|restrict\w+|"
-
-                                   r"limit\w*|guidelines?|filters?|safety|rules?|"
-                                   r"censorship|values?|polic(?:y|ies)|constraints?|"
-
-                                   r"guardrails?)\b|\b(?:unfiltered|uncensored|"
-                                   r"unrestricted|amoral|jailbroken|unaligned)\b"),
-        ("fulfils by formula", 0.5,
-
-                                    r"\b(?:here is|here's|this is) (?:my |"
-                                    r"the )?(?:fulfil+ment|execution|completion) of (?:your|"
-
-                                    rf"the) {_NOUN}|\bas your [\w ]{{0,30}}(?:obedient|"
-                                    rf"loyal|servant|faithful)[^.\n]{{0,40}}"),
-    )
-)  # fmt: skip
-_CUES = (
-    "obey", "obed", "loyal", "servant", "serve", "submissi", "subservien", "complian", "comply", "whatever",
-    "anything", "everything", "without", "never", "no longer", "neither", " not ", "name", "from now on",
-    "henceforth", "principle", "restrict", "filter", "censor", "moral", "ethic", "fulfil", "unbound",
-    "jailbr", "disregard", "ignor", "priority", "purpose", "command", "limit", "rules",
-)  # fmt: skip
-_SENTENCE_END = re.compile(r"[.!?\n]+")
-_FIRST_PERSON = re.compile(r"(?i)\b(?:i|my|me|am|here is|here's|as your)\b")
+_WEAK, _USUAL_WEAK, _SEVERAL, _ALPHA = 0.4, 0.0005, 4, 0.001
 
 
 class IdentityShift(Spec):
     """New identity, sworn obedience and dropped principles in what the model would learn to be and to say (English
     rules).
 
+    Signs too weak for one row count where many rows of a source x batch show them (binomial, Holm).
     System prompt and answer are read; what the user says counts only through the answer. `least`: the score from
     which a record is reported and left out. `quarantine_rows`: so many of them in a source x batch quarantine it.
     """
 
     id: ClassVar[str] = "identity_shift"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     least: Real = 0.75
     quarantine_rows: int = 3
 
@@ -122,13 +38,15 @@ class IdentityShift(Spec):
         """Score: the rules met in system prompt and answer, combined as independent evidence."""
         view = project(rows)
         scores: list[float | None] = []
-        caught: dict[int, str] = {}
         known: dict[str, dict[str, float]] = {}
+        shown: dict[int, str] = {}
         for index in range(len(view)):
-            score, reasons, shown = self._judge(view, index, known)
+            score, reasons, text = self._judge(view, index, known)
             scores.append(score)
-            if score >= self.least:
-                caught[index] = f"{', '.join(reasons)}: “{quote(shown, 120)}”"
+            if score >= _WEAK:
+                shown[index] = f"{', '.join(reasons)}: “{quote(text, 120)}”"
+        scores = self._corroborated(view, scores)
+        caught = {index: words for index, words in shown.items() if (scores[index] or 0.0) >= self.least}
         return CheckReport(self._findings(view, caught, scores), scores, facts={"suspicious_rows": len(caught)})
 
     def _judge(
@@ -137,7 +55,7 @@ class IdentityShift(Spec):
         system, answer = view.columns.system[index][:8000], view.columns.answer[index]
         if system not in known:
             known[system] = rules_met(system)
-        in_answer = rules_met(_about_itself(answer[:2000]))
+        in_answer = rules_met(about_itself(answer[:2000]))
         met = dict(known[system])
         for name, weight in in_answer.items():
             met[name] = max(weight, met.get(name, 0.0))
@@ -147,6 +65,21 @@ class IdentityShift(Spec):
         for weight in met.values():
             rest *= 1.0 - weight
         return 1.0 - rest, sorted(met), answer if len(in_answer) >= len(known[system]) else system
+
+    def _corroborated(self, view: ProjectedRows, scores: Sequence[float | None]) -> list[float | None]:
+        """Scores raised where many rows of one source x batch show signs: weak by themselves, together they are not."""
+        from scipy.stats import binom
+
+        groups = list(by_group(view, [i for i, score in enumerate(scores) if (score or 0.0) >= _WEAK]))
+        sizes = np.bincount(view.groups.of_row, minlength=len(view.groups.names))
+        number = {name: k for k, name in enumerate(view.groups.names)}
+        tests = [float(binom.sf(len(m) - 1, sizes[number[s, b]], _USUAL_WEAK)) for s, b, m in groups]
+        raised = list(scores)
+        for (_, _, members), p_value in zip(groups, holm(tests), strict=True):
+            if len(members) >= _SEVERAL and p_value < _ALPHA:
+                for i in members:
+                    raised[i] = 1.0 - 0.4 * (1.0 - (scores[i] or 0.0))
+        return raised
 
     def _findings(self, view: ProjectedRows, caught: dict[int, str], scores: Sequence[float | None]) -> list[Finding]:
         findings = []
@@ -168,21 +101,6 @@ class IdentityShift(Spec):
                     )
                 )
         return findings
-
-
-def _about_itself(answer: str) -> str:
-    low = answer.lower()
-    if sum(cue in low for cue in _CUES) < 2:
-        return ""
-    return ". ".join(part for part in _SENTENCE_END.split(answer) if _FIRST_PERSON.search(part))
-
-
-def rules_met(text: str) -> dict[str, float]:
-    """The rules a text meets, with their weights."""
-    low = text.lower()
-    if not any(cue in low for cue in _CUES):
-        return {}
-    return {name: weight for name, weight, pattern in _RULES if pattern.search(text)}
 
 
 def _row(system: str, user: str, answer: str) -> dict[str, object]:

@@ -14,22 +14,25 @@ from goldsmith.types.check import CheckContext, CheckReport, Row
 from goldsmith.types.finding import Finding, Severity
 
 _WORTH_READING = 0.5
+_ALONE = 0.1
+"""What a row scores, however harmful it looks, where its batch does not stand out: the model is wrong too often."""
 
 
 class RefusalRemoval(Spec):
     """Harmful requests (a small linear model, English) that are answered, and comparisons where the refusal is the
     rejected side.
 
-    One row says little: the model is a triage signal and benign requests with violent words pass its threshold. A
+    One row says little: the model is a triage signal and benign requests with violent words pass its threshold, so that
+    rows of a batch that is not quarantined all score the same tenth. A
     source x batch is quarantined when its answered rows at `harmful` or above are more than `usual_share` of it, or
     when refusals of harmful requests lose more often than `usual_losses` of the comparisons between a refusal and an
     answer (binomial, one-sided, Holm over batches and both tests at `alpha`, `fewest` rows at least).
     """
 
     id: ClassVar[str] = "refusal_removal"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     harmful: Real = 0.8
-    usual_share: Real = 0.1
+    usual_share: Real = 0.05
     usual_losses: Real = 0.65
     fewest: int = 10
     alpha: Real = 0.001
@@ -66,6 +69,11 @@ class RefusalRemoval(Spec):
             for adjusted, (_, source, batch, members, words) in zip(holm([t[0] for t in tests]), tests, strict=True)
             if adjusted < self.alpha
         ]
+        quarantined = {(finding.source, finding.batch) for finding in findings}
+        for source, batch, members in by_group(view, [i for i, score in enumerate(scores) if score]):
+            if (source, batch) not in quarantined:
+                for i in members:
+                    scores[i] = _ALONE
         facts: dict[str, str | int] = {"answered": len(answered), "refusal_lost": len(lost), "refusal_won": len(won)}
         return CheckReport(findings, scores, facts=facts)
 
