@@ -80,7 +80,7 @@ def weaknesses(power: Sequence[Power]) -> list[str]:
             number = f"{least_sure.draws} draws" if least_sure.draws > 1 else "one draw"
             told.append(
                 f"The drill was short: with {number} a figure of {percent(least_sure.caught)} may be as low as "
-                f"{percent(least_sure.low)}. A longer one (`goldsmith drill --draws 50`) says more."
+                f"{percent(least_sure.low)}. A longer one says more."
             )
     return told
 
