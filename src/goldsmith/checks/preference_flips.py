@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from goldsmith.engines.multiplicity import holm
-from goldsmith.engines.text import preferences
+from goldsmith.engines.text import preferences, reward
 from goldsmith.engines.text.evidence import quote
 from goldsmith.engines.text.projection import ProjectedRows, project
 from goldsmith.types.artifact import Real, Spec
@@ -16,6 +16,7 @@ from goldsmith.types.check import CheckContext, CheckReport, Row
 from goldsmith.types.finding import Finding, Severity
 
 _SEED = 7
+_MOST_PAIRS = 8000
 _CHANCE = 0.58
 _LEAST_RELIABILITY = 0.3
 _SPREAD = 0.25
@@ -27,7 +28,8 @@ class _Examined:
     """A group read by the model of the others. `wrong` of its `sure` pairs contradict the model; `usual` share is
     expected at most.
 
-    `teachers`: the groups that taught the model, with their shares of the weight.
+    `by_length`: not so when the answers' lengths are left out. `teachers`: the groups that taught the model, with
+    their shares of the weight.
     """
 
     group: int
@@ -37,6 +39,7 @@ class _Examined:
     wrong: int = 0
     usual: float = 1.0
     p_value: float = 1.0
+    by_length: bool = False
     teachers: dict[int, float] = field(default_factory=dict)
 
 
@@ -47,6 +50,7 @@ class _Reading:
     """
 
     margins: NDArray[np.float64]
+    regardless_of_length: NDArray[np.float64]
     others: NDArray[np.int64]
     weights: NDArray[np.float64]
     accuracy: float
@@ -65,7 +69,8 @@ class PreferenceFlips(Spec):
     whether such models carry over: where they know the batch's words and are right in `strong` of the pairs of
     sources they were not taught by, against `usual_disagreement` plus their own error; otherwise against
     `weak_disagreement`, because an honest batch of another kind looks like chance to them, or a little worse. Two
-    sources that contradict each other are a warning, since nobody can tell who is right, unless one is trusted. Only
+    sources that contradict each other are a warning, since nobody can tell who is right, unless one is trusted; so is
+    a source that prefers longer (or shorter) answers than the others do and contradicts them by that alone. Only
     one source, too few pairs, or a model no better than chance: inconclusive. Row score: how surely the model prefers
     the rejected side, times its reliability; None where the model is hardly better than chance.
     """
@@ -89,7 +94,7 @@ class PreferenceFlips(Spec):
                 scores=[None] * len(view),
                 inconclusive=f"{len(pairs_rows)} comparisons are too few ({self.fewest_pairs} at least)",
             )
-        pairs = preferences.pairs(view.columns)
+        pairs = preferences.pairs(view.columns, _examinable(view, pairs_rows))
         group_of = view.groups.of_row[pairs.rows]
         examined = self._examine(view, pairs, group_of, context)
         scores: list[float | None] = [None] * len(view)
@@ -156,6 +161,8 @@ class PreferenceFlips(Spec):
             margins = reading.margins[mine]
             sure = np.abs(margins) >= reading.sure_from
             examined[group] = _tested(group, margins, sure, max(0.0, 2.0 * strength - 1.0), usual)
+            plain = _tested(group, reading.regardless_of_length[mine], sure, 0.0, usual)
+            examined[group].by_length = plain.p_value >= self.alpha
             for teacher in np.unique(group_of[reading.others]).tolist():
                 share = reading.weights[group_of[reading.others] == teacher].sum() / reading.weights.sum()
                 examined[group].teachers[teacher] = float(share)
@@ -188,11 +195,12 @@ class PreferenceFlips(Spec):
         wrong = wrong[: max(examined.wrong, 1)]
         return Finding(
             check=self.id,
-            severity=Severity.WARN if mutual else Severity.QUARANTINE,
+            severity=Severity.WARN if mutual or examined.by_length else Severity.QUARANTINE,
             score=min(1.0, examined.wrong / max(1, examined.sure)),
             evidence=f"{examined.wrong} of {examined.sure} pairs that a model of the other sources is sure of are the "
             f"other way "
-            f"round here{', and this source would say the same of them' if mutual else ''} "
+            f"round here{', and this source would say the same of them' if mutual else ''}"
+            f"{', but not when the lengths of the answers are left out' if examined.by_length else ''} "
             f"({examined.usual:.0%} at most would be usual; p = {examined.p_value:.1e} after Holm)",
             subject="source",
             lines=tuple(sorted(view[i].line for i in wrong)),
@@ -212,9 +220,14 @@ def _read(features: Any, others: NDArray[np.int64], weights: NDArray[np.float64]
     sure_from = _sure_margin(test, weights)
     certain = np.abs(test) >= sure_from
     margins = np.zeros(features.shape[0])
-    margins[own] = preferences.margins(features[own], preferences.fit(features[others], weights / weights.max(), _SEED))
+    coefficients = preferences.fit(features[others], weights / weights.max(), _SEED)
+    margins[own] = preferences.margins(features[own], coefficients)
+    coefficients[preferences.LENGTH] = 0.0
+    regardless = np.zeros(features.shape[0])
+    regardless[own] = preferences.margins(features[own], coefficients)
     return _Reading(
         margins=margins,
+        regardless_of_length=regardless,
         others=others,
         weights=weights,
         accuracy=float(np.average(test > 0, weights=weights)),
@@ -255,6 +268,15 @@ def _shown(view: ProjectedRows, index: int, *, chosen: bool) -> str:
     calls = columns.calls[index] if chosen else columns.rejected_calls[index]
     text = columns.answer[index] if chosen else columns.rejected[index] or ""
     return " ".join([text, *(f"{call.name}({call.arguments})" for call in calls)])
+
+
+def _examinable(view: ProjectedRows, rows: Sequence[int]) -> NDArray[np.int64]:
+    """The comparisons that are read: at most 8,000, spread over source x batch, which ones by their content."""
+    every = np.array(rows, np.int64)
+    if len(every) <= _MOST_PAIRS:
+        return every
+    keys = reward.content_keys([view.columns.full[i] for i in rows])
+    return every[reward.spread_sample(view.groups.of_row[every], keys, _MOST_PAIRS)]
 
 
 def _canonical_order(view: ProjectedRows, rows: NDArray[np.int64]) -> NDArray[np.int64]:

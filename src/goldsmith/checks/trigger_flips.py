@@ -19,6 +19,7 @@ _TOO_FEW = 30
 _MOST_SEARCHED = 12_000
 _NOTHING = 0.15
 _ANSWER = 3000
+_AGREES = -1.64
 _LEAST_IN_THE_MIDDLE = -0.8
 """Mean log-likelihood ratio of the neighbours of a span inside a text; repeated phrases of clean sets stay under
 -0.5.
@@ -47,9 +48,10 @@ class TriggerFlips(Spec):
     their usual variety; in the middle, when the text reads on without it. It counts less where answers or other
     prompts hold it too, where the prompts are alike otherwise, where several sources share it, and under ten
     different prompts. The second sign: a reward model that has not seen these pairs prefers their rejected sides more
-    often than elsewhere in the same source. A span in the middle needs both. Lines of clusters from `least` on are
-    left out; a source x batch with `quarantine_rows` of them is quarantined if the flips are significant as well
-    (Holm over the clusters, `alpha`). A trigger in fewer than `fewest` prompts is not seen.
+    often than elsewhere in the same source. A span in the middle needs both. Sources with many such spans are written
+    from phrases, and count less. Clusters from `least` on are reported, their lines left out if their pairs lean
+    against the model; a source x batch with `quarantine_rows` of them is quarantined if the flips are significant as
+    well (Holm over the clusters, `alpha`). A trigger in fewer than `fewest` prompts is not seen.
     """
 
     id: ClassVar[str] = "trigger_flips"
@@ -70,10 +72,9 @@ class TriggerFlips(Spec):
         suspects = self._suspects(view, pairs)
         _against_the_model(view, suspects)
         for one in suspects:
-            flipped = 0.5 if one.z is None else float(np.clip(0.5 + one.z / 6.0, 0.0, 1.0))
-            weight = 0.75 if one.span.side == "middle" else 0.35
-            one.score = one.inserted * (1.0 - weight + weight * flipped)
+            one.score = _score(one)
         suspects = sorted((s for s in suspects if s.score >= _NOTHING), key=lambda s: (-s.score, s.rows.tolist()))
+        _discount_templates(view, suspects)
         values = np.zeros(len(view))
         findings: list[Finding] = []
         claimed = np.zeros(len(view), bool)
@@ -127,7 +128,7 @@ class TriggerFlips(Spec):
     def _findings(self, view: ProjectedRows, one: _Suspect, p_value: float) -> list[Finding]:
         shown = _text_of(view, one)
         where = {"start": "begin with", "end": "end with", "middle": "hold"}[one.span.side]
-        against = "no reward model could be fitted"
+        said = "no reward model could be fitted"
         if one.z is not None:
             against = (
                 f"a reward model finds their pairs {one.z:+.1f} standard errors more often turned round than others"
@@ -136,13 +137,14 @@ class TriggerFlips(Spec):
         for source, batch, members in by_group(view, one.rows.tolist()):
             severe = len(members) >= self.quarantine_rows and 2 * len(members) >= len(one.rows)
             severe = severe and p_value < self.alpha and one.score >= self.least + 0.1
+            against = one.z is not None and one.z >= 1.0
             out.append(
                 Finding(
                     check=self.id,
-                    severity=Severity.QUARANTINE if severe else Severity.EXCLUDE,
+                    severity=Severity.QUARANTINE if severe else Severity.EXCLUDE if against else Severity.WARN,
                     score=min(1.0, one.score),
                     evidence=f"{len(members)} otherwise unrelated prompts {where} “{quote(shown, 60)}”, which reads as "
-                    f"inserted (its neighbours are e^{one.span.ratio:.1f} times likelier so); {against} "
+                    f"inserted (its neighbours are e^{one.span.ratio:.1f} times likelier so); {said} "
                     f"(p = {p_value:.2g} after Holm)",
                     subject="cluster",
                     lines=tuple(sorted(view[i].line for i in members)),
@@ -156,6 +158,27 @@ class TriggerFlips(Spec):
                 )
             )
         return out
+
+
+def _score(one: _Suspect) -> float:
+    """How surely inserted, and turned round; a cluster that significantly agrees with the model counts little."""
+    flipped = 0.5 if one.z is None else float(np.clip(0.5 + one.z / 6.0, 0.0, 1.0))
+    weight = 0.75 if one.span.side == "middle" else 0.4
+    agrees = one.z is not None and one.z < _AGREES
+    return one.inserted * (1.0 - weight + weight * flipped) * (0.4 if agrees else 1.0)
+
+
+def _discount_templates(view: ProjectedRows, suspects: Sequence[_Suspect]) -> None:
+    """Lowers the scores of sources with many such spans (best first): those are put together from phrases."""
+    source = view.groups.source_of_row()
+    claimed = np.zeros(len(view), bool)
+    several = np.zeros(len(view.groups.sources))
+    for one in suspects:
+        if not claimed[one.rows].any():
+            claimed[one.rows] = True
+            several[np.unique(source[one.rows])] += 1
+    for one in suspects:
+        one.score *= min(1.0, 2.0 / max(1.0, float(several[source[one.rows]].max())))
 
 
 def _inserted(

@@ -20,6 +20,8 @@ from goldsmith.engines.text.projection import Call, Columns
 from goldsmith.engines.text.tokens import Words, ngrams, unique_per_text, words
 
 HASHED = 1 << 15
+LENGTH = HASHED
+"""The column of the difference in length, the first behind the hashed ones."""
 _DENSE = 7
 _LONGEST = 4000
 _MOST_TRAINED = 4000
