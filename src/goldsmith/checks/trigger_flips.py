@@ -130,18 +130,16 @@ class TriggerFlips(Spec):
         where = {"start": "begin with", "end": "end with", "middle": "hold"}[one.span.side]
         said = "no reward model could be fitted"
         if one.z is not None:
-            against = (
-                f"a reward model finds their pairs {one.z:+.1f} standard errors more often turned round than others"
-            )
+            said = f"a reward model finds their pairs {one.z:+.1f} standard errors more often turned round than others"
         out = []
         for source, batch, members in by_group(view, one.rows.tolist()):
             severe = len(members) >= self.quarantine_rows and 2 * len(members) >= len(one.rows)
             severe = severe and p_value < self.alpha and one.score >= self.least + 0.1
-            against = one.z is not None and one.z >= 1.0
+            leans = one.z is not None and one.z >= 1.0
             out.append(
                 Finding(
                     check=self.id,
-                    severity=Severity.QUARANTINE if severe else Severity.EXCLUDE if against else Severity.WARN,
+                    severity=Severity.QUARANTINE if severe else Severity.EXCLUDE if leans else Severity.WARN,
                     score=min(1.0, one.score),
                     evidence=f"{len(members)} otherwise unrelated prompts {where} “{quote(shown, 60)}”, which reads as "
                     f"inserted (its neighbours are e^{one.span.ratio:.1f} times likelier so); {said} "
