@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from goldsmith.cli.options import json_option, print_json, safe, say
+from goldsmith.cli.options import Progress, json_option, print_json_list, safe, say
 
 if TYPE_CHECKING:
     from goldsmith.stages.check import Checked
@@ -54,6 +54,22 @@ SHOWN = 12
 )
 @click.option("--source", default="unknown", help="The source of rows that name none.")
 @click.option("--batch", default="unknown", help="The batch of rows that name none.")
+@click.option(
+    "--engine",
+    type=click.Choice(["local", "ray"]),
+    default="local",
+    show_default=True,
+    help="Where rows are read and looked at one by one; ray takes its address from RAY_ADDRESS.",
+)
+@click.option(
+    "--workers", type=click.IntRange(0), default=1, show_default=True, help="Local processes; 0 is one for each core."
+)
+@click.option(
+    "--scratch",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=None,
+    help="Where the parts of a large file lie until the check is done [default: the user's cache folder].",
+)
 @json_option
 def command(
     file: Path,
@@ -69,6 +85,9 @@ def command(
     previous: Path | None,
     source: str,
     batch: str,
+    engine: Any,
+    workers: int,
+    scratch: Path | None,
     as_json: bool,
 ) -> None:
     """Look for what would spoil a model in FILE; needs no workspace and no keys."""
@@ -76,7 +95,9 @@ def command(
     from goldsmith.types.recipe import CheckEntry
     from goldsmith.types.record import Origin
 
-    entry = CheckEntry(off=off, allowed_hosts=hosts or None, allowed_tools=tools or None, use=uses)
+    entry = CheckEntry(
+        off=off, allowed_hosts=hosts or None, allowed_tools=tools or None, use=uses, engine=engine, workers=workers
+    )
     checked, reading = check_file(
         file,
         entry,
@@ -86,27 +107,32 @@ def command(
         votes=votes,
         strict=strict,
         previous=previous,
+        scratch=scratch,
+        progress=Progress("parts read"),
     )
     if scores is not None:
         checked.screening.write_scores(scores)
         say(f"scores: {scores}")
     if as_json:
-        print_json(_document(file, checked, reading.format_counts))
+        _print_document(file, checked, reading.format_counts)
     else:
         _tell(checked, reading.format_counts)
     raise SystemExit(EXIT_CODES[checked.verdict.value])
 
 
-def _document(file: Path, checked: "Checked", formats: dict[str, int]) -> dict[str, Any]:
-    return {
+def _print_document(file: Path, checked: "Checked", formats: dict[str, int]) -> None:
+    """The one document on stdout; its findings are written one by one, however many they are."""
+    document = {
         "file": str(file),
         "formats": formats,
         "rows": len(checked.rows),
         "verdict": checked.verdict.value,
         "sources": [one.model_dump(mode="json") for one in checked.sources],
-        "findings": [{**one.model_dump(mode="json"), "score": one.score} for one in checked.findings],
+        "findings": [],
         "inconclusive": dict(checked.screening.inconclusive),
     }
+    findings = ({**one.model_dump(mode="json"), "score": one.score} for one in checked.findings)
+    print_json_list(document, "findings", findings)
 
 
 def _tell(checked: "Checked", formats: dict[str, int]) -> None:

@@ -3,7 +3,8 @@
 import json
 import os
 import sys
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -81,6 +82,34 @@ def say(message: str) -> None:
 def print_json(value: Any) -> None:
     """The one document on stdout."""
     print(json.dumps(value, indent=2, ensure_ascii=True))
+
+
+def print_json_list(document: dict[str, Any], name: str, items: Iterable[Any]) -> None:
+    """As `print_json`, with `items` under `name` (an empty list in `document`), of which one at a time is held."""
+    before, after = json.dumps(document, indent=2, ensure_ascii=True).split(f'\n  "{name}": []', 1)
+    write = sys.stdout.write
+    write(f'{before}\n  "{name}": [')
+    mark = ""
+    for item in items:
+        write(f"{mark}\n    " + json.dumps(item, indent=2, ensure_ascii=True).replace("\n", "\n    "))
+        mark = ","
+    write(("\n  ]" if mark else "]") + after + "\n")
+
+
+class Progress:
+    """Says on stderr how many steps are done: in place on a terminal, else every ten seconds; of quick work nothing."""
+
+    def __init__(self, what: str) -> None:
+        self._what, self._said, self._reused = what, time.monotonic(), 0
+
+    def __call__(self, done: int, reused: int) -> None:
+        if reused > self._reused == 0:
+            say("an earlier run of this command was cut off: its parts are used again")
+        self._reused = reused
+        terminal = sys.stderr.isatty()
+        if time.monotonic() - self._said >= (0.5 if terminal else 10):
+            self._said = time.monotonic()
+            print(f"{self._what}: {done}", file=sys.stderr, flush=True, end="\r" if terminal else "\n")
 
 
 def safe(text: str) -> str:

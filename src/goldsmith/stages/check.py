@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import cast
 
 from goldsmith import plugins
-from goldsmith.engines.dataflow.engine import Engine
+from goldsmith.engines.dataflow.engine import Engine, named
 from goldsmith.engines.dataflow.intake import Intake
 from goldsmith.engines.evidence import faults_of, find_release, records_of, rows_of
 from goldsmith.engines.nearest import turns_of
@@ -87,7 +87,7 @@ def check_file(
 ) -> tuple[Checked, Reading]:
     """Check a file alone, without a workspace or keys; its rows' own `source` and `batch` are taken at their word.
 
-    With `strict` the first faulty row is an error. `engine` maps the parts of the file (in this process, by default);
+    With `strict` the first faulty row is an error. `engine` maps the parts of the file (that of `entry`, by default);
     of a large file they lie in `scratch`, from where a run that was killed is taken up; `progress(parts, reused)`
     follows them. Errors: BadInput for a faulty file; Unavailable for a full disk.
     """
@@ -104,7 +104,8 @@ def check_file(
     )
     checks = checks_of(entry)
     reading = read(path, formats, format_name=format_name, origin_defaults=origin or Origin())
-    intake = Intake(reading, checks, context, engine=engine, scratch=scratch, progress=progress)
+    chosen = engine or named(entry.engine, workers=entry.workers, ray_address=entry.ray_address)
+    intake = Intake(reading, checks, context, engine=chosen, scratch=scratch, progress=progress)
     rows = intake.rows()
     if strict and reading.faults:
         intake.done(rows)

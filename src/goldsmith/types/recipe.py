@@ -55,6 +55,12 @@ class CheckEntry(Frozen):
     off: tuple[str, ...] = ()
     extra: tuple[str, ...] = ()
     """Checks of third parties, by dotted path."""
+    engine: Literal["local", "ray"] = "local"
+    """Where the rows are read and looked at one by one: on this machine, or on a Ray cluster."""
+    workers: Annotated[int, Field(ge=0)] = 1
+    """Processes of the local engine; 0 is one for each core. Each takes about half a gigabyte."""
+    ray_address: str | None = None
+    """The cluster; without it `RAY_ADDRESS`, and without that one started on this machine."""
     allowed_hosts: tuple[str, ...] | None = None
     allowed_tools: tuple[str, ...] | None = None
     use: tuple[Literal["train", "commercial", "research", "redistribution"], ...] = ()

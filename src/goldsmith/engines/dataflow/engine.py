@@ -7,7 +7,7 @@ from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from multiprocessing import get_context
-from typing import Any, Protocol, TypeVar
+from typing import Any, Literal, Protocol, TypeVar
 
 from goldsmith.types.errors import Unavailable
 
@@ -35,6 +35,15 @@ class Local:
         if workers == 1:
             return (function(shared, task) for task in tasks)
         return _pooled(workers, function, shared, tasks)
+
+
+def named(name: Literal["local", "ray"], *, workers: int = 1, ray_address: str | None = None) -> Engine:
+    """The engine a user asked for."""
+    if name == "local":
+        return Local(workers)
+    from goldsmith.engines.dataflow.ray_cluster import RayCluster
+
+    return RayCluster(ray_address)
 
 
 def _pooled(
