@@ -47,7 +47,7 @@ def trained() -> frozenset[str]:
     return frozenset(task.request for skill in SKILLS for task in generate(skill, 100, 11, "train"))
 
 
-def test_the_evals_of_the_issue_are_there() -> None:
+def test_the_evals_that_recipes_count_on_are_there() -> None:
     assert set(NAMES) >= {
         "answer_match", "covert_calls", "fit_gap", "harmful_requests", "nano_tasks", "over_refusal",
         "preference_accuracy", "tool_use",
