@@ -4,7 +4,8 @@ from pathlib import Path
 
 import click
 
-from goldsmith.cli.options import json_option, print_json
+from goldsmith.cli.options import json_option, print_json, say
+from goldsmith.types.errors import IntegrityFailure
 
 FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
 
@@ -36,11 +37,16 @@ def command(
     if proof or page:
         raise click.UsageError("--proof and --page are about a report; give the report's JSON file")
     report = verify(folder, fingerprint, checkpoint.read_text(encoding="utf-8") if checkpoint else None)
-    if as_json:
-        print_json(report.model_dump(mode="json"))
-    else:
+    if not as_json:
         click.echo(str(report))
-    report.raise_if_failed()
+        report.raise_if_failed()
+        return
+    print_json(report.model_dump(mode="json"))  # the one document: a failure is in it, and in words on stderr
+    try:
+        report.raise_if_failed()
+    except IntegrityFailure as error:
+        say(f"{type(error).__name__}: {error}")
+        raise SystemExit(error.exit_code) from error
 
 
 def _report(path: Path, fingerprint: str | None, proof: Path | None, page: Path | None, *, as_json: bool) -> None:

@@ -3,11 +3,12 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from goldsmith.engines.lineage import ancestry
 from goldsmith.engines.yaml_file import read_yaml
 from goldsmith.trust.workspace import Workspace
 from goldsmith.types.artifact import Digest, Frozen
 from goldsmith.types.finding import Outcome, RuleResult, Verdict
-from goldsmith.types.lineage import Examination, Model, Release, Run
+from goldsmith.types.lineage import Examination, Release
 from goldsmith.types.recipe import PromotionPolicy, Rule
 from goldsmith.types.score import MetricResult
 
@@ -103,20 +104,14 @@ def _lineage_rules(ws: Workspace, model: Digest, policy: PromotionPolicy) -> lis
     """Nothing in the ancestry may be withdrawn; an unchecked release needs the policy's word."""
     withdrawn: list[str] = []
     unchecked: list[str] = []
-    current: Digest | None = model
-    while current is not None:
-        one = ws.store.get_artifact(current, Model)
-        chain = [current]
-        parent = one.base
+    for one in ancestry(ws, model):
+        chain = [one.digest]
         if one.run is not None:
-            run = ws.store.get_artifact(one.run, Run)
-            release = ws.store.get_artifact(run.release, Release)
-            chain += [one.run, run.release, *release.collections]
+            release = ws.store.get_artifact(one.run.release, Release)
+            chain += [str(one.model.run), one.run.release, *release.collections]
             if not release.checked:
                 unchecked.append(release.name)
-            parent = run.base
         withdrawn += [digest for digest in chain if ws.withdrawn(digest)]
-        current = parent
     return [
         RuleResult(
             rule="nothing it was made from is withdrawn",

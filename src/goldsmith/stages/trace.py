@@ -5,12 +5,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from goldsmith.engines.evidence import promotion_of, records_of
+from goldsmith.engines.lineage import Ancestor, ancestry
 from goldsmith.engines.nearest import nearest
 from goldsmith.engines.reviews import decisions
 from goldsmith.trust import merkle, records
 from goldsmith.trust.workspace import Workspace
 from goldsmith.types.artifact import Digest
-from goldsmith.types.lineage import Collection, Model, Release, Run
+from goldsmith.types.lineage import Collection, Release
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,42 +29,39 @@ class Trace:
 
 def trace(ws: Workspace, digest: Digest) -> Trace:
     """Follow a model back to the deliveries that taught it. Errors: Tampered if any link does not hold."""
-    steps: list[dict[str, Any]] = []
-    current: Digest | None = digest
-    while current is not None:
-        model = ws.store.get_artifact(current, Model)
-        standing, statement = promotion_of(ws, current)
-        step: dict[str, Any] = {
-            "model": current,
-            "name": model.name,
-            "form": model.form,
-            "standing": standing,
-            "verdicts": [
-                {
-                    "verdict": s.subjects["verdict"],
-                    "outcome": s.predicate.get("outcome"),
-                    "signed_at": s.issued_at,
-                }
-                for s in ws.about(current, "verdict")
-            ],
-            "signed_by": statement.role if statement else None,
-        }
-        current = model.base
-        if model.run is not None:
-            run = ws.store.get_artifact(model.run, Run)
-            step["run"] = {
-                "digest": model.run,
-                "method": run.method,
-                "seed": run.seed,
-                "steps": run.steps,
-                "records_used": run.records_used,
-                "withdrawn": ws.withdrawn(model.run) is not None,
-            }
-            step["release"] = _release(ws, run.release)
-            current = run.base
-        steps.append(step)
+    steps = [_step(ws, one) for one in ancestry(ws, digest)]
     first = steps[0]
     return Trace(digest, first["name"], first["standing"], steps)
+
+
+def _step(ws: Workspace, one: Ancestor) -> dict[str, Any]:
+    standing, statement = promotion_of(ws, one.digest)
+    step: dict[str, Any] = {
+        "model": one.digest,
+        "name": one.model.name,
+        "form": one.model.form,
+        "standing": standing,
+        "verdicts": [
+            {
+                "verdict": s.subjects["verdict"],
+                "outcome": s.predicate.get("outcome"),
+                "signed_at": s.issued_at,
+            }
+            for s in ws.about(one.digest, "verdict")
+        ],
+        "signed_by": statement.role if statement else None,
+    }
+    if one.run is not None and one.model.run is not None:
+        step["run"] = {
+            "digest": one.model.run,
+            "method": one.run.method,
+            "seed": one.run.seed,
+            "steps": one.run.steps,
+            "records_used": one.run.records_used,
+            "withdrawn": ws.withdrawn(one.model.run) is not None,
+        }
+        step["release"] = _release(ws, one.run.release)
+    return step
 
 
 def _release(ws: Workspace, digest: Digest) -> dict[str, Any]:

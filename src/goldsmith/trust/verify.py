@@ -229,6 +229,9 @@ class _Verification:
             name = f"ledger/entries/{entry_name(index)}"
             if index not in present:
                 self._report("missing", name, "there are entries after it")
+                for later in sorted(one for one in present if one > index):
+                    after = f"ledger/entries/{entry_name(later)}"
+                    self._report("unexpected", after, "an entry before it is missing, so nothing vouches for its place")
                 break
             try:
                 data = self._bytes(name)
