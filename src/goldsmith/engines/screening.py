@@ -114,8 +114,18 @@ def screen(rows: Sequence[Row], checks: Sequence[Check], context: CheckContext, 
     """Runs the checks in the order given over the same projected rows; with `compare` also sets the sources against
     each other.
 
+    Linear algebra keeps to one thread: the checks' matrices are small, several threads cost ten times the work on a
+    busy machine, and the last digits would depend on their number.
+
     Raises BadInput if two checks have the same id, or a check's scores do not fit the rows.
     """
+    from threadpoolctl import threadpool_limits
+
+    with threadpool_limits(limits=1, user_api="blas"):
+        return _screen(rows, checks, context)
+
+
+def _screen(rows: Sequence[Row], checks: Sequence[Check], context: CheckContext) -> Screening:
     ids = [check.id for check in checks]
     if len(set(ids)) != len(ids):
         raise BadInput("a check was given twice", found=", ".join(sorted({i for i in ids if ids.count(i) > 1})))
