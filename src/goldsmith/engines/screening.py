@@ -119,6 +119,7 @@ def screen(rows: Sequence[Row], checks: Sequence[Check], context: CheckContext, 
 
     Raises BadInput if two checks have the same id, or a check's scores do not fit the rows.
     """
+    import scipy.linalg  # noqa: F401 - its BLAS must be there to be limited
     from threadpoolctl import threadpool_limits
 
     with threadpool_limits(limits=1, user_api="blas"):
