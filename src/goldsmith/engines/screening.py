@@ -123,10 +123,10 @@ def screen(rows: Sequence[Row], checks: Sequence[Check], context: CheckContext, 
     from threadpoolctl import threadpool_limits
 
     with threadpool_limits(limits=1, user_api="blas"):
-        return _screen(rows, checks, context)
+        return _screen(rows, checks, context, compare)
 
 
-def _screen(rows: Sequence[Row], checks: Sequence[Check], context: CheckContext) -> Screening:
+def _screen(rows: Sequence[Row], checks: Sequence[Check], context: CheckContext, compare: bool) -> Screening:
     ids = [check.id for check in checks]
     if len(set(ids)) != len(ids):
         raise BadInput("a check was given twice", found=", ".join(sorted({i for i in ids if ids.count(i) > 1})))
