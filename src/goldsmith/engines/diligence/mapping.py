@@ -55,7 +55,7 @@ def spread(indices: NDArray[np.int64], most: int) -> NDArray[np.int64]:
 
 def flat(vectors: NDArray[np.float32]) -> tuple[NDArray[np.int64], str]:
     """Two coordinates of 0..1000 for each vector, and how they were made."""
-    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+    from threadpoolctl import threadpool_limits
 
     with threadpool_limits(1):
         centred = vectors.astype(np.float64) - vectors.mean(axis=0)
