@@ -21,7 +21,10 @@ FEWEST_ITEMS = 20
 _FEWEST_VOTES = 8
 _LARGEST_SHARE = 0.3
 _MOST_WORDS = 4000
-_CLUSTERS = 40
+_CLUSTERS = (12, 40, 100)
+_UNSPACED = r"\u0e00-\u0eff\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af"
+_WORD = rf"[{_UNSPACED}]|[^\W{_UNSPACED}]{{2,}}"
+"""Scripts without spaces give one word a character."""
 _PERMUTATIONS = 20
 _BLOCK_CELLS = 4_000_000
 _ROUNDS = 3
@@ -97,13 +100,13 @@ def slices_of(panel: Panel, seed: int = 0) -> Slices:
 
 def _by_text(texts: list[str], seed: int):  # type: ignore[no-untyped-def]
     """Words (binary), their names, and topic clusters: k-means in the space of a truncated SVD of TF-IDF."""
-    from scipy.sparse import csr_matrix
+    from scipy.sparse import csr_matrix, hstack
     from sklearn.cluster import MiniBatchKMeans
     from sklearn.decomposition import TruncatedSVD
     from sklearn.feature_extraction.text import TfidfVectorizer
 
     vectoriser = TfidfVectorizer(
-        min_df=FEWEST_ITEMS, max_df=_LARGEST_SHARE, max_features=_MOST_WORDS, sublinear_tf=True, token_pattern=r"\w\w+"
+        min_df=FEWEST_ITEMS, max_df=_LARGEST_SHARE, max_features=_MOST_WORDS, sublinear_tf=True, token_pattern=_WORD
     )
     try:
         weighted = vectoriser.fit_transform([text[:2000] for text in texts])
@@ -112,13 +115,17 @@ def _by_text(texts: list[str], seed: int):  # type: ignore[no-untyped-def]
     words = weighted.copy()
     words.data[:] = 1.0
     names = vectoriser.get_feature_names_out().tolist()
-    if weighted.shape[1] < 60 or len(texts) < 10 * _CLUSTERS:
+    if weighted.shape[1] < 60 or len(texts) < 10 * _CLUSTERS[0]:
         return words, names, csr_matrix((len(texts), 0))
-    space = TruncatedSVD(n_components=30, n_iter=3, random_state=seed).fit_transform(weighted)
+    space = TruncatedSVD(n_components=50, n_iter=3, random_state=seed).fit_transform(weighted)
     space /= np.maximum(np.linalg.norm(space, axis=1, keepdims=True), 1e-9)
-    groups = MiniBatchKMeans(_CLUSTERS, n_init=1, max_iter=30, random_state=seed).fit_predict(space)
-    clusters = csr_matrix((np.ones(len(groups)), (np.arange(len(groups)), groups)), shape=(len(texts), _CLUSTERS))
-    return words, names, clusters
+    clusters = []
+    for number in _CLUSTERS:
+        if len(texts) >= 10 * number:
+            groups = MiniBatchKMeans(number, n_init=1, max_iter=30, random_state=seed).fit_predict(space)
+            at = np.arange(len(groups)), groups
+            clusters.append(csr_matrix((np.ones(len(groups)), at), shape=(len(texts), number)))
+    return words, names, hstack(clusters).tocsr()
 
 
 def find_collusion(panel: Panel, slices: Slices, weights: Floats | None = None, *, seed: int = 0) -> Collusion:

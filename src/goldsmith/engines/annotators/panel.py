@@ -179,11 +179,15 @@ def votes_in(rows: ProjectedRows) -> list[Vote]:
             continue
         item = f"rows that judge line {min(int(rows.lines[index]) for index, _, _ in told)}"
         for index, annotator, label in told:
-            domain, line = rows.origins.domain[index], int(rows.lines[index])
+            domain, line = rows.origins.domain[index] or _source(rows, index), int(rows.lines[index])
             if key and columns.kind[index] == "rating":
                 label = _rated(rows, index, label)
             found.append(Vote(item, annotator, label, domain=domain, text=columns.user[index][:2000], line=line))
     return found
+
+
+def _source(rows: ProjectedRows, index: int) -> str:
+    return rows.groups.names[int(rows.groups.of_row[index])][0]
 
 
 def _rated(rows: ProjectedRows, index: int, label: str) -> str:
