@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from goldsmith.cli.options import Progress, json_option, print_json_list, safe, say
+from goldsmith.cli.options import Progress, contract_options, json_option, print_json_list, safe, say
 
 if TYPE_CHECKING:
     from goldsmith.stages.check import Checked
@@ -52,6 +52,7 @@ SHOWN = 12
     default=None,
     help="The data set before this one: its human rows may not vanish.",
 )
+@contract_options
 @click.option("--source", default="unknown", help="The source of rows that name none.")
 @click.option("--batch", default="unknown", help="The batch of rows that name none.")
 @click.option(
@@ -83,6 +84,10 @@ def command(
     tools: tuple[str, ...],
     uses: tuple[Any, ...],
     previous: Path | None,
+    contract: Path | None,
+    inspected: Path | None,
+    power: Path | None,
+    since: Path | None,
     source: str,
     batch: str,
     engine: Any,
@@ -110,17 +115,26 @@ def command(
         scratch=scratch,
         progress=Progress("parts read"),
     )
+    held = None
+    if contract is not None:
+        from goldsmith.cli.contract import hold_file
+
+        held = hold_file(contract, checked, off, votes, inspected, power, since)
     if scores is not None:
         checked.screening.write_scores(scores)
         say(f"scores: {scores}")
     if as_json:
-        _print_document(file, checked, reading.format_counts)
+        _print_document(file, checked, reading.format_counts, {"contract": held.as_dict()} if held else {})
     else:
         _tell(checked, reading.format_counts)
+        if held is not None:
+            held.tell()
+    if held is not None:
+        raise SystemExit(EXIT_CODES[held.outcome.value])
     raise SystemExit(EXIT_CODES[checked.verdict.value])
 
 
-def _print_document(file: Path, checked: "Checked", formats: dict[str, int]) -> None:
+def _print_document(file: Path, checked: "Checked", formats: dict[str, int], more: dict[str, Any]) -> None:
     """The one document on stdout; its findings are written one by one, however many they are."""
     document = {
         "file": str(file),
@@ -130,6 +144,7 @@ def _print_document(file: Path, checked: "Checked", formats: dict[str, int]) -> 
         "sources": [one.model_dump(mode="json") for one in checked.sources],
         "findings": [],
         "inconclusive": dict(checked.screening.inconclusive),
+        **more,
     }
     findings = ({**one.model_dump(mode="json"), "score": one.score} for one in checked.findings)
     print_json_list(document, "findings", findings)

@@ -43,6 +43,19 @@ def json_option(function: F) -> F:
     return click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout.")(function)
 
 
+def contract_options(function: F) -> F:
+    """`--contract`, and what may be handed in with it: `--inspected`, `--power`, `--since`."""
+    file = click.Path(path_type=Path, exists=True, dir_okay=False)
+    for name, text in (
+        ("--since", "The rejected delivery that this one answers: only what is new or changed is inspected."),
+        ("--power", "What goldsmith drill --json measured on this delivery, for the contract's power clauses."),
+        ("--inspected", "The sheet that goldsmith contract sample wrote, filled in by people."),
+        ("--contract", "Hold the delivery against this contract (YAML), clause by clause."),
+    ):
+        function = click.option(name, type=file, default=None, help=text)(function)
+    return function
+
+
 def open_workspace(path: Path, keys: Path | None) -> "Workspace":
     """Open the workspace with the keys given."""
     from goldsmith.trust.keys import KeyRing

@@ -15,7 +15,7 @@ from goldsmith.engines.screening import Screening, decide, screen
 from goldsmith.engines.votes import read_votes
 from goldsmith.trust.workspace import Workspace
 from goldsmith.types.artifact import Digest
-from goldsmith.types.check import Check, CheckContext, Row
+from goldsmith.types.check import Check, CheckContext, Row, Vote
 from goldsmith.types.errors import BadInput
 from goldsmith.types.finding import Finding, Outcome, Severity, SourceVerdict
 from goldsmith.types.lineage import Collection
@@ -47,7 +47,11 @@ class Checked:
 
 
 def check_collections(
-    ws: Workspace, collections: Sequence[Digest], entry: CheckEntry, eval_texts: Sequence[tuple[str, str]]
+    ws: Workspace,
+    collections: Sequence[Digest],
+    entry: CheckEntry,
+    eval_texts: Sequence[tuple[str, str]],
+    votes: Sequence[Vote] = (),
 ) -> Checked:
     """Check what was delivered. `eval_texts`: (eval name, text) of every eval that will be run."""
     rows: list[Row] = []
@@ -62,6 +66,7 @@ def check_collections(
     context = CheckContext(
         eval_names=[name for name, _ in eval_texts],
         eval_texts=[text for _, text in eval_texts],
+        votes=votes,
         allowed_hosts=None if entry.allowed_hosts is None else frozenset(entry.allowed_hosts),
         allowed_tools=None if entry.allowed_tools is None else frozenset(entry.allowed_tools),
         trusted_sources=frozenset(trusted),

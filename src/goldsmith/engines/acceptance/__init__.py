@@ -1,0 +1,1 @@
+"""Vendor acceptance: a contract held against what was delivered."""
