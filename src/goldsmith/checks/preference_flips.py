@@ -258,7 +258,7 @@ def _knows(others: Any, own: Any) -> bool:
 def _sure_margin(test: NDArray[np.float64], weights: NDArray[np.float64]) -> float:
     size = np.abs(test)
     order = np.argsort(-size, kind="stable")
-    right = np.cumsum((test[order] > 0) * weights[order]) / np.cumsum(weights[order])
+    right = np.cumsum((test[order] > 0) * weights[order]) / np.maximum(np.cumsum(weights[order]), 1e-12)
     enough = np.flatnonzero((right >= 0.8) & (np.arange(len(order)) >= min(20, len(order) // 2)))
     return float(size[order[enough[-1]]]) if len(enough) else float(np.quantile(size, 0.8))
 
