@@ -2,9 +2,11 @@
 is half-written, and the same command again gives the same model as a run that nothing happened to."""
 
 import json
+import re
 import shutil
 import signal
 import subprocess
+import urllib.request
 from typing import Any
 
 import pytest
@@ -162,3 +164,46 @@ def test_on_a_real_full_disk(desk, straight, tmp_path):
         assert_goes_on(small, straight, stated)
     finally:
         subprocess.run(["umount", str(mount)], check=True)
+
+
+def started(desk: Any, **more: Any) -> tuple[Any, str]:
+    """A server of the model, and where it listens."""
+    server = desk.start("serve", "boxes", "--port", "0", **more)
+    address = next((m[0] for line in server.stderr if (m := re.search(r"http://\S+/v1", line))), "")
+    return server, address
+
+
+def test_killed_while_it_serves(straight, tmp_path):
+    """In the middle of laying the model out, and in the middle of an answer: the next server serves the same model."""
+    desk = type(straight.desk)(tmp_path / "copy")
+    shutil.copytree(straight.desk.folder, desk.folder, symlinks=True)
+    shutil.rmtree(desk.workspace / "scratch" / "models")
+    killed, _ = started(desk, fault={"where": "model_files.py:lay_out", "at": 12, "do": "kill"})
+    assert killed.wait(60) == -signal.SIGKILL
+    killed.communicate()
+    before = desk.entries()
+    for _ in range(2):
+        server, address = started(desk)
+        body = {"model": "boxes", "messages": [{"role": "user", "content": "Hello?"}], "stream": True, "max_tokens": 64}
+        request = urllib.request.Request(
+            f"{address}/chat/completions", json.dumps(body).encode(), {"Content-Type": "application/json"}
+        )
+        with urllib.request.urlopen(request, timeout=60) as answer:
+            assert answer.headers["x-goldsmith-model"] == straight.facts["models"][-1]
+            assert answer.readline().startswith(b"data: ")
+            server.kill()
+        server.communicate()
+    assert desk.entries() == before
+    assert verify(desk.workspace).ok
+
+
+def test_a_full_disk_while_a_model_is_laid_out_to_serve(straight, tmp_path):
+    desk = type(straight.desk)(tmp_path / "copy")
+    shutil.copytree(straight.desk.folder, desk.folder, symlinks=True)
+    shutil.rmtree(desk.workspace / "scratch" / "models")
+    full = desk.run("serve", "boxes", "--port", "0", fault={"where": "stages/serve.py", "at": 1, "do": "full"})
+    assert full.returncode == 4, full.stderr
+    assert "disk is full" in full.stderr
+    assert "free some space" in full.stderr
+    assert not list((desk.workspace / "scratch" / "models").rglob("*.partial"))
+    assert_whole(desk)

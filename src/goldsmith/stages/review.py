@@ -75,6 +75,10 @@ def review(
         collection = _same(chosen)
     held = ws.store.get_artifact(collection, Collection)
     _require_lines(ws, held, lines)
+    if not reason.strip():
+        raise BadInput("a decision needs a reason", allowed="words that say why; they are signed and shown")
+    if lines and decision is not Decision.REJECT:
+        raise BadInput("lines can be rejected; what is accepted or waived is a finding", found=decision.value)
     now = clock.now()
     with ws.atomically():
         made = Review(
