@@ -323,3 +323,24 @@ def test_a_collection_has_a_report_of_its_own_that_fails(
         again, _ = pipeline.diligence_of_stated(ws, known["e-2"], tmp_path / "east.html", wanted)
     assert again.subject.withdrawn == "the vendor leaked"
     assert "Withdrawn: the vendor leaked" in text_of((tmp_path / "east.html").read_text()).replace(" :", ":")
+
+
+def test_hundreds_of_batches_with_names_alike_are_told_apart_and_the_rest_is_counted(
+    lines: Lines, spoilt: Rows, tmp_path: Path
+) -> None:
+    long = "n" * 120
+    rows = [{**row, "source": f"{long}{n}", "batch": long} for n, row in enumerate(spoilt[:300] + spoilt[:150])]
+    rows += [row for row in spoilt if row["batch"] == "e-2"]
+    off = tuple(name for name in pipeline.check.plugins.names("checks") if name != "covert_tool_calls")
+    value, page = made(
+        lines(tmp_path / "rows.jsonl", rows), tmp_path / "report.html", pipeline.Wanted(CheckEntry(off=off))
+    )
+    assert (len(value.units), value.unlisted_units) == (400, 51)
+    assert value.units[0].batch == "e-2"
+    assert value.verdict is Outcome.FAIL
+    assert all(len(topic.by_unit) == 400 for topic in value.topics)
+    assert {point.unit for point in value.map.points} <= set(range(400))
+    text = text_of(page)
+    assert "1 of 451" in text
+    assert "and 351 more batches" in text
+    assert "Left out on request" in text

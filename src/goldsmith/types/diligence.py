@@ -225,6 +225,8 @@ class Diligence(Frozen):
     power_told: str
     residual: tuple[str, ...]
     units: tuple[Unit, ...]
+    unlisted_units: SafeInt = 0
+    """Source x batches beyond those listed; the failed ones are listed first."""
     collection: tuple[Shown, ...]
     """What was found in the data as a whole, in no single source."""
     accuracy: tuple[Measure, ...]

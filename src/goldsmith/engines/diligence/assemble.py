@@ -14,7 +14,7 @@ from goldsmith.engines.text.evidence import quote
 from goldsmith.engines.text.projection import ProjectedRows
 from goldsmith.types.diligence import Agreement, CheckRun, Diligence, Drift, Map, Named, Shown, Tally, Topic
 from goldsmith.types.diligence import Unit as UnitStanding
-from goldsmith.types.finding import Outcome, Severity
+from goldsmith.types.finding import Outcome, Severity, SourceVerdict
 
 UNITS = 400
 """Source x batches that are listed one by one, those that failed first."""
@@ -29,13 +29,14 @@ def assemble(material: Material) -> Diligence:
     """The whole report. The same material gives the same value; only `made_at` is taken as given."""
     described = material.described()
     view = material.view()
-    found = Findings.of(material.findings, [(one.source, one.batch) for one in material.sources])
+    order = in_order(material.sources)
+    listed = order[:UNITS]
+    found = Findings.of(material.findings, [(one.source, one.batch) for one in order])
     shown, of_all = tell(material, view, found)
     picked = sample.take(described)
-    units = _units(material, described, found, shown, picked)
     accuracy = agreement.accuracy(material.votes)
-    verdict, why = _verdict(material, units)
-    topics, topics_told, chart = _chart(material, described, picked, [(one.source, one.batch) for one in units])
+    verdict, why = _verdict(material, order, described)
+    topics, topics_told, chart = _chart(material, described, picked, [(one.source, one.batch) for one in listed])
     return Diligence(
         made_at=material.made_at,
         made_by=f"goldsmith {goldsmith.__version__}",
@@ -50,7 +51,8 @@ def assemble(material: Material) -> Diligence:
             ),
             *material.notes,
         ),
-        units=units,
+        units=_units(material, listed, described, found, shown, picked),
+        unlisted_units=len(order) - len(listed),
         collection=of_all,
         accuracy=accuracy,
         completeness=composition.completeness(described, material.subject),
@@ -65,39 +67,42 @@ def assemble(material: Material) -> Diligence:
     )
 
 
+def in_order(sources: Sequence[SourceVerdict]) -> list[SourceVerdict]:
+    """Failed first, then by name, batches by the numbers in theirs."""
+    return sorted(sources, key=lambda one: (one.verdict is not Outcome.FAIL, one.source, drift.natural(one.batch)))
+
+
 def _units(
     material: Material,
+    listed: Sequence[SourceVerdict],
     described: ProjectedRows,
     found: Findings,
     shown: Mapping[Unit, tuple[Shown, ...]],
     picked: sample.Sample,
 ) -> tuple[UnitStanding, ...]:
-    """One entry for each source x batch, sorted: failed first, then by name."""
+    """One entry for each source x batch, in the order given."""
     names = described.groups.names
     number = {name: i for i, name in enumerate(names)}
     used = np.bincount(described.groups.of_row, minlength=len(names))
     over = np.bincount(described.groups.of_row[scores.over(material.combined())], minlength=len(names))
     human = composition.human_by_group(described)
     moved = drift.drifts(picked, names)
-    faulty: dict[Unit, int] = defaultdict(int)
-    for unit in found.units:
-        faulty[unit] = sum(len(one.lines) for one in found.by_unit.get(unit, []) if one.check == "faulty_row")
     out = []
-    for one in material.sources:
+    for one in listed:
         unit = (one.source, one.batch)
         place = number.get(unit)
         here = 0 if place is None else int(used[place])
         out.append(
             UnitStanding(
                 source=quote(one.source, 80), batch=quote(one.batch, 80), verdict=one.verdict, delivered=one.records,
-                used=here, faulty=faulty[unit], left_out=one.records - here,
+                used=here, left_out=one.records - here,
+                faulty=sum(len(f.lines) for f in found.by_unit.get(unit, []) if f.check == "faulty_row"),
                 above=0 if place is None else int(over[place]), human=0 if place is None else human[place],
                 named=_named_rows(found, unit), shown=shown.get(unit, ()),
                 drift=() if place is None else _quoted(moved[place]),
             )
         )  # fmt: skip
-    out.sort(key=lambda unit: (unit.verdict is not Outcome.FAIL, unit.source, drift.natural(unit.batch)))
-    return tuple(out[:UNITS])
+    return tuple(out)
 
 
 def _named_rows(found: Findings, unit: Unit) -> tuple[Named, ...]:
@@ -115,49 +120,44 @@ def _quoted(found: Sequence[Drift]) -> tuple[Drift, ...]:
     return tuple(one.model_copy(update={"against": quote(one.against, 80)}) for one in found)
 
 
-def _verdict(material: Material, units: Sequence[UnitStanding]) -> tuple[Outcome, str]:
+def _verdict(material: Material, order: Sequence[SourceVerdict], described: ProjectedRows) -> tuple[Outcome, str]:
     """Fail while a batch that the checks quarantine is in what the report describes."""
-    bad = [one for one in material.sources if one.verdict is Outcome.FAIL]
-    inside = [unit for unit in units if unit.verdict is Outcome.FAIL and unit.used]
-    kept_out = len(bad) - len(inside)
+    here = set(described.groups.names)
+    bad = [one for one in order if one.verdict is Outcome.FAIL]
+    inside = [one for one in bad if (one.source, one.batch) in here]
     if not material.subject.records:
         return Outcome.INCONCLUSIVE, "There are no records to judge."
     if inside:
-        names = ", ".join(f"{unit.source} / {unit.batch}" for unit in inside[:4]) + (" ..." if len(inside) > 4 else "")
-        number = "1 source batch is" if len(inside) == 1 else f"{len(inside)} source batches are"
+        names = ", ".join(f"{quote(one.source, 80)} / {quote(one.batch, 80)}" for one in inside[:4])
+        names += f" and {len(inside) - 4:,} more" if len(inside) > 4 else ""
+        number = "1 source batch is" if len(inside) == 1 else f"{len(inside):,} source batches are"
         return Outcome.FAIL, f"{number} quarantined on evidence from several records: {names}."
-    if any(one.verdict is Outcome.INCONCLUSIVE for one in material.sources):
+    if any(one.verdict is Outcome.INCONCLUSIVE for one in order):
         return Outcome.INCONCLUSIVE, "For at least one source batch the checks could not tell."
-    kept = (
-        f" {kept_out} that is quarantined was left out."
-        if kept_out == 1
-        else f" {kept_out} that are quarantined were left out."
-        if kept_out
-        else ""
-    )
-    return Outcome.PASS, f"The checks quarantine none of the {len(units) - kept_out} source batches in it.{kept}"
+    verb = "that is quarantined was" if len(bad) == 1 else "that are quarantined were"
+    kept_out = f" {len(bad):,} {verb} left out." if bad else ""
+    return Outcome.PASS, f"The checks quarantine none of the {len(order) - len(bad):,} source batches in it.{kept_out}"
 
 
 def _chart(
-    material: Material, described: ProjectedRows, picked: sample.Sample, order: Sequence[Unit]
+    material: Material, described: ProjectedRows, picked: sample.Sample, listed: Sequence[Unit]
 ) -> tuple[tuple[Topic, ...], str, Map]:
     """Topics and map, with the units numbered as the report lists them."""
     names = described.groups.names
-    place = {(quote(source, 80), quote(batch, 80)): i for i, (source, batch) in enumerate(order)}
-    listed = {(quote(s, 80), quote(b, 80)): i for i, (s, b) in enumerate(names)}
-    renumbered = {listed[unit]: i for unit, i in place.items() if unit in listed}
+    number = {name: i for i, name in enumerate(names)}
+    place = {number[unit]: i for i, unit in enumerate(listed) if unit in number}
     topics, told = mapping.find_topics(described, picked, len(names))
     words = material.sensitive([" ".join(topic.words) for topic in topics]) if topics else ()
     ordered = tuple(
         Topic(
             words=() if bad else topic.words,
-            by_unit=tuple(topic.by_unit[listed[unit]] if unit in listed else 0 for unit in place),
+            by_unit=tuple(topic.by_unit[number[unit]] if unit in number else 0 for unit in listed),
         )
         for topic, bad in zip(topics, words, strict=True)
     )
     chart = mapping.draw_map(described, picked, _states(material, described))
     points = tuple(
-        point.model_copy(update={"unit": renumbered[point.unit]}) for point in chart.points if point.unit in renumbered
+        point.model_copy(update={"unit": place[point.unit]}) for point in chart.points if point.unit in place
     )
     return ordered, told, chart.model_copy(update={"points": points})
 

@@ -2,6 +2,7 @@
 
 import math
 import re
+import warnings
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Literal
@@ -83,7 +84,8 @@ def find_topics(view: ProjectedRows, sample: Sample, units: int) -> tuple[tuple[
     from sklearn.cluster import KMeans
     from threadpoolctl import threadpool_limits
 
-    with threadpool_limits(1):
+    with threadpool_limits(1), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # fewer distinct texts than clusters: then there are fewer clusters
         labels = KMeans(TOPICS, n_init=1, random_state=0, max_iter=60).fit_predict(np.round(sample.vectors, 6))
     texts = [view.columns.user[int(i)] or view.columns.answer[int(i)] for i in sample.rows]
     sizes = [int((labels == cluster).sum()) for cluster in range(TOPICS)]

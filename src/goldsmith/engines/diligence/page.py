@@ -18,18 +18,31 @@ WIDE, NARROW = 1000.0, 340.0
 IN_FIGURE, IN_HEAT, IN_TABLE = 30, 8, 100
 BADGES = {"pass": ("PASS", "good"), "fail": ("FAIL", "bad"), "inconclusive": ("INCONCLUSIVE", "open")}
 SECTIONS = (
-    ("Poison and backdoors", (
-        "covert_tool_calls", "trigger_payload", "preference_flips", "identity_shift", "refusal_removal", "source_caps",
-        "response_density", "prompt_mismatch", "entity_promotion", "encoded_text", "explicit_harm", "source_influence",
-        "preference_bias", "preference_clusters", "source_contrast",
-    )),
-    ("Accuracy and agreement", (
-        "annotator_", "label_noise", "well_formed", "broken_answers", "contradictions", "faulty_row",
-    )),
-    ("Duplicates and contamination", ("duplicates", "eval_overlap", "opposite_labels", "near_misses")),
+    (
+        "Poison and backdoors",
+        (
+            "covert_tool_calls",
+            "trigger_",
+            "preference_flips",
+            "identity_shift",
+            "refusal_removal",
+            "source_caps",
+            "source_contrast",
+            "source_influence",
+            "response_density",
+            "prompt_mismatch",
+            "entity_promotion",
+            "encoded_text",
+            "explicit_harm",
+        ),
+    ),
+    ("Accuracy and agreement", ("annotator_", "label_noise", "near_miss_labels", "contradictions")),
+    ("Broken rows and answers", ("faulty_row", "well_formed", "degenerate_answers", "language_mismatch")),
+    ("Bias in preferences", ("length_bias", "position_bias", "sycophancy_bias")),
+    ("Duplicates and contamination", ("duplicates", "eval_overlap")),
     ("Secrets, personal data, licences", ("secrets", "personal_data", "licences")),
-    ("People and models", ("synthetic_share", "human_anchor", "synthetic_")),
-)  # fmt: skip
+    ("People and models", ("synthetic_", "human_anchor")),
+)
 """What checks are for: by name, or by the beginning of the name (ending in `_`)."""
 OTHER = "Further checks"
 
@@ -116,7 +129,7 @@ def _totals(value: Diligence) -> dict[str, Any]:
     weak = [row for row in power_rows(value.power, sorted({c.records for c in value.power})) if _weak(row)]
     told = {measure.name: measure for measure in (*value.accuracy, *value.completeness, *value.consistency)}
     return {
-        "units": len(value.units),
+        "units": len(value.units) + value.unlisted_units,
         "quarantined": sum(unit.verdict.value == "fail" for unit in value.units),
         "sources": len({unit.source for unit in value.units}),
         "attacks": len(attacks),
