@@ -344,3 +344,36 @@ def test_hundreds_of_batches_with_names_alike_are_told_apart_and_the_rest_is_cou
     assert "1 of 451" in text
     assert "and 351 more batches" in text
     assert "Left out on request" in text
+
+
+def test_a_drill_on_request_fills_the_coverage_matrix(
+    lines: Lines, spoilt: Rows, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    small = {"attacks": ("covert_tool_calls", "annotator_collusion"), "records": (8,), "draws": 1, "most_rows": 400}
+    monkeypatch.setattr(pipeline, "DRILL", small)
+    off = tuple(name for name in pipeline.check.plugins.names("checks") if name != "covert_tool_calls")
+    tools = [{**row, "tools": spoilt[-1]["tools"]} for row in spoilt[:300]]
+    wanted = pipeline.Wanted(CheckEntry(off=off), drill=True)
+    value, page = made(lines(tmp_path / "rows.jsonl", tools), tmp_path / "report.html", wanted)
+    cells = {cell.attack: cell for cell in value.power}
+    assert set(cells) == {"covert_tool_calls", "annotator_collusion"}
+    assert cells["annotator_collusion"].inapplicable
+    assert cells["covert_tool_calls"].inapplicable or cells["covert_tool_calls"].draws == 1
+    first = text_of(page).split("Source by source")[0]
+    assert "A drill planted known attacks" in first
+    assert "Power not measured" not in first
+
+
+def test_the_command_prints_one_document_and_its_exit_code_is_the_verdict(
+    lines: Lines, spoilt: Rows, tmp_path: Path
+) -> None:
+    from click.testing import CliRunner
+
+    path = lines(tmp_path / "rows.jsonl", spoilt)
+    arguments = ["diligence", str(path), "--out", str(tmp_path / "r.html"), "--json"]
+    for name in pipeline.check.plugins.names("checks"):
+        arguments += [] if name == "covert_tool_calls" else ["--off", name]
+    done = CliRunner().invoke(cli, arguments)
+    assert done.exit_code == 1, done.output
+    assert json.loads(done.stdout) == json.loads((tmp_path / "r.json").read_text())
+    assert str(tmp_path / "r.html") in done.stderr
