@@ -10,7 +10,8 @@ from typing import ClassVar, Final, Literal
 from goldsmith.engines.presidio import presidio_data
 from goldsmith.engines.text.contextual_data import contextual_data
 from goldsmith.engines.text.evidence import findings_by_group, mask
-from goldsmith.engines.text.projection import project
+from goldsmith.engines.text.features import RowFeatures
+from goldsmith.engines.text.projection import ProjectedRows, project
 from goldsmith.types.artifact import Real, Spec
 from goldsmith.types.check import CheckContext, CheckReport, Row
 from goldsmith.types.finding import Severity
@@ -38,6 +39,8 @@ _ROLE_ACCOUNT = re.compile(
     r"^(?:info|support|sales|admin|contact|help|noreply|no-reply|press|office|user|name|you|someone|email)$", re.I
 )
 _FICTION_PHONE = re.compile(r"555[ .-]?\d{4}$|555[ .-]01\d{2}|(\d)\1{5}|123[ .-]?45|1234567")
+_FEWEST_DIGITS = 7
+"""Of a telephone number, the shortest of the numbers looked for."""
 _WEIGHT: Final = {
     "email address": 0.5,
     "phone number": 0.5,
@@ -78,11 +81,10 @@ class PersonalData(Spec):
         view = project(rows)
         scores: list[float | None] = [0.0] * len(view)
         by_kind: dict[str, dict[int, str]] = {}
-        for index in range(len(view)):
-            text = f"{view.columns.full[index]}\n{view.columns.system[index]}"
-            for kind, value in self._found(text):
-                by_kind.setdefault(kind, {}).setdefault(index, f"{kind} {mask(value)}")
-                scores[index] = max(scores[index] or 0.0, _WEIGHT[kind])
+        for index, found in view.features(self, context).notes("found").items():
+            for kind, masked in found.items():
+                by_kind.setdefault(kind, {})[index] = masked
+            scores[index] = max(_WEIGHT[kind] for kind in found)
         severity = Severity.EXCLUDE if self.exclude else Severity.WARN
         findings = [
             finding
@@ -94,6 +96,14 @@ class PersonalData(Spec):
         ]  # fmt: skip
         facts: dict[str, str | int] = {kind: len(members) for kind, members in sorted(by_kind.items())}
         return CheckReport(findings, scores, facts=facts)
+
+    def row_features(self, rows: ProjectedRows, context: CheckContext) -> RowFeatures:
+        """The first value of each kind in a row, masked."""
+        found: dict[int, dict[str, str]] = {}
+        for index, (full, system) in enumerate(zip(rows.columns.full, rows.columns.system, strict=True)):
+            for kind, value in self._found(f"{full}\n{system}"):
+                found.setdefault(index, {}).setdefault(kind, f"{kind} {mask(value)}")
+        return RowFeatures({"found": found})
 
     def _found(self, text: str) -> Iterator[tuple[str, str]]:
         yield from personal_data(text, self.domains)
@@ -126,9 +136,11 @@ def personal_data(text: str, invented_domains: Sequence[str] = ()) -> Iterator[t
         for match in _EMAIL.finditer(text):
             if not allowed("email address", match.group(0), invented_domains):
                 yield "email address", match.group(0)
-    for match in _NUMBER.finditer(text):
-        yield from _number(match.group(0))
-    if re.search(r"\d{2}", text):
+    digits = sum(map(text.count, "0123456789")) if text.isascii() else len(text)
+    if digits >= _FEWEST_DIGITS:
+        for match in _NUMBER.finditer(text):
+            yield from _number(match.group(0))
+    if digits >= 2 and re.search(r"\d{2}", text):
         for match in _IBAN.finditer(text):
             if _is_iban(match.group(1).replace(" ", "")):
                 yield "bank account", match.group(1)

@@ -1,10 +1,11 @@
 """Keys and passwords in the text: a model that learns them will say them."""
 
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from goldsmith.engines.text.credentials import ASSIGNED, SESSION, found_secrets
 from goldsmith.engines.text.evidence import findings_by_group, mask
+from goldsmith.engines.text.features import RowFeatures
 from goldsmith.engines.text.projection import ProjectedRows, project
 from goldsmith.types.artifact import Spec
 from goldsmith.types.check import CheckContext, CheckReport, Row
@@ -28,18 +29,10 @@ class Secrets(Spec):
     def __call__(self, rows: Sequence[Row], context: CheckContext) -> CheckReport:
         """Score 1 for a credential of a known shape, 0.6 for an assigned high-entropy value."""
         view = project(rows)
-        shaped: dict[int, str] = {}
-        assigned: dict[int, str] = {}
-        sessions = 0
-        for index in range(len(view)):
-            issued = "\n".join(text for _, text in view.columns.results[index])
-            for kind, secret in found_secrets(_everything(view, index), issued):
-                if secret in self.allow:
-                    continue
-                if kind == SESSION:
-                    sessions += 1
-                    continue
-                (assigned if kind == ASSIGNED else shaped).setdefault(index, f"{kind} {mask(secret)}")
+        features = view.features(self, context)
+        shaped: dict[int, str] = features.notes("shaped")
+        assigned: dict[int, str] = features.notes("assigned")
+        sessions = sum(features.notes("sessions").values())
         scores: list[float | None] = [1.0 if i in shaped else 0.6 if i in assigned else 0.0 for i in range(len(view))]
         findings = findings_by_group(
             view, shaped, check=self.id, severity=Severity.EXCLUDE, score=1.0,
@@ -53,9 +46,21 @@ class Secrets(Spec):
             findings, scores, facts={"known_shape": len(shaped), "assigned": len(assigned), "session_tokens": sessions}
         )
 
-
-def _everything(view: ProjectedRows, index: int) -> str:
-    return f"{view.columns.full[index]}\n{view.columns.system[index]}"
+    def row_features(self, rows: ProjectedRows, context: CheckContext) -> RowFeatures:
+        """The first credential of each sort in a row, masked, and how many session tokens it holds."""
+        notes: dict[str, dict[int, Any]] = {"shaped": {}, "assigned": {}, "sessions": {}}
+        columns = rows.columns
+        texts = zip(columns.full, columns.system, columns.results, strict=True)
+        for index, (full, system, results) in enumerate(texts):
+            issued = "\n".join(text for _, text in results)
+            for kind, secret in found_secrets(f"{full}\n{system}", issued):
+                if secret in self.allow:
+                    continue
+                if kind == SESSION:
+                    notes["sessions"][index] = notes["sessions"].get(index, 0) + 1
+                else:
+                    notes["assigned" if kind == ASSIGNED else "shaped"].setdefault(index, f"{kind} {mask(secret)}")
+        return RowFeatures(notes)
 
 
 def _row(text: str) -> dict[str, object]:

@@ -5,6 +5,7 @@ decoded alone, and pages that were read are given back. What is held is 50 bytes
 """
 
 import mmap
+from bisect import bisect_right
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
@@ -77,7 +78,8 @@ class Parts:
         self.all = list(parts)
         self.starts = np.zeros(len(self.all) + 1, np.int64)
         np.cumsum([part.rows for part in self.all], out=self.starts[1:])
-        for part, first in zip(self.all, self.starts.tolist(), strict=False):
+        self._starts: list[int] = self.starts.tolist()
+        for part, first in zip(self.all, self._starts, strict=False):
             part.first = first
         self._open: OrderedDict[int, None] = OrderedDict()
         self._alone = 0
@@ -95,8 +97,8 @@ class Parts:
 
     def place(self, index: int) -> tuple[int, int]:
         """(part, place within it) of row `index`."""
-        number = int(np.searchsorted(self.starts, index, side="right")) - 1
-        return number, index - int(self.starts[number])
+        number = bisect_right(self._starts, index) - 1
+        return number, index - self._starts[number]
 
     def read_alone(self) -> None:
         """Count one value read out of order; now and then give all pages back."""
@@ -114,7 +116,8 @@ class StoredColumn(Sequence[T]):
         self._parts, self._name, self._decode = parts, name, decode
         self._held: list[T] = []  # the part decoded last, for indices that go up one by one
         self._held_first = 0
-        self._misses = (-1, 0)
+        self._near, self._misses = -1, 0  # the part of the last value read alone, and how many in a row were of it
+        self._array: Any = None
 
     def __len__(self) -> int:
         return len(self._parts)
@@ -144,17 +147,18 @@ class StoredColumn(Sequence[T]):
     def _missed(self, index: int) -> T:
         number, place = self._parts.place(index)
         part = self._parts.all[number]
-        before, misses = self._misses
-        misses = misses + 1 if before == number else 1
-        self._misses = (number, misses)
-        column = self._parts.batch(number).column(self._name)
-        goes_on = index == self._held_first + len(self._held)
-        if (place == 0 and goes_on) or misses * _WHOLE_FROM_SHARE > part.rows:
-            self._held, self._held_first = self._decode(column), part.first
+        if number != self._near:
+            self._near, self._misses = number, 0
+            self._array = self._parts.batch(number).column(self._name)
+        self._misses += 1
+        goes_on = place == 0 and index == self._held_first + len(self._held)
+        if goes_on or self._misses * _WHOLE_FROM_SHARE > part.rows:
+            self._held, self._held_first = self._decode(self._array), part.first
+            self._near, self._array = -1, None
             part.release()
             return self._held[place]
         self._parts.read_alone()
-        return self._decode(column.slice(place, 1))[0]
+        return self._decode(self._array.slice(place, 1))[0]
 
     def _slice(self, wanted: slice) -> list[T]:
         start, stop, step = wanted.indices(len(self))
