@@ -32,7 +32,7 @@ CHECKS = (
     "synthetic_fidelity", "synthetic_utility", "synthetic_memorisation", "synthetic_diversity", "synthetic_bias",
     "synthetic_drift", "synthetic_edge_cases", "synthetic_stability",
 )  # fmt: skip
-HALVES = ("gsm8k", "codealpaca-new", "alpaca", "hh", "dpo-en", "alpaca-zh", "huatuo", "glaive")
+HALVES = ("gsm8k", "codealpaca-new", "alpaca", "hh", "alpaca-en", "alpaca-zh", "huatuo", "lawyer")
 
 
 def labelled(content: Content, maker: Maker, source: str, line: int, batch: str = "b1") -> Row:

@@ -26,7 +26,8 @@ from goldsmith.engines.synthetic.sides import (
 from goldsmith.engines.text.projection import Columns, ProjectedRows, project
 from goldsmith.types.check import CheckContext
 
-_MOST_IN_ALL = 8000
+_MOST_IN_ALL = 4000
+_MOST_BEFORE = 600
 _MOST_ORIGINALS = 20_000
 _MOST_PAIRS = 2000
 
@@ -129,6 +130,7 @@ def _since(
         for unit in sides_of(previous, frozenset()).units:
             by_source.setdefault(unit.source, []).append(unit.rows)
         earlier = {source: Unit(source, None, np.concatenate(rows)) for source, rows in by_source.items()}
+    most = min(most, _MOST_BEFORE // 2)
     for unit in sides.units:
         own = sample(view.columns, unit.rows, most)
         for where, reference, rows in (
