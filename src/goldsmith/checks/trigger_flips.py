@@ -11,6 +11,7 @@ from goldsmith.engines.multiplicity import holm
 from goldsmith.engines.text import insertions, pieces, reward
 from goldsmith.engines.text.evidence import by_group, quote
 from goldsmith.engines.text.projection import ProjectedRows, project
+from goldsmith.engines.text.tokens import owners, unique_per_text
 from goldsmith.types.artifact import Real, Spec
 from goldsmith.types.check import CheckContext, CheckReport, Row
 from goldsmith.types.finding import Finding, Severity
@@ -20,6 +21,7 @@ _MOST_SEARCHED = 12_000
 _NOTHING = 0.15
 _ANSWER = 3000
 _AGREES = -1.64
+_MOST_FOR_PEERS = 2.0
 _LEAST_IN_THE_MIDDLE = -0.8
 """Mean log-likelihood ratio of the neighbours of a span inside a text; repeated phrases of clean sets stay under
 -0.5.
@@ -110,17 +112,18 @@ class TriggerFlips(Spec):
                 fewest=self.fewest,
                 largest=max(self.fewest, int(0.1 * len(searched))),
             )
-            if s.ratio > _LEAST_IN_THE_MIDDLE and _own_share(part, s) >= 0.5
+            if s.ratio > _LEAST_IN_THE_MIDDLE - _MOST_FOR_PEERS and _own_share(part, s) >= 0.5
         ]
         answers = _answers(view, pairs[searched])
         in_answers = insertions.texts_with(answers.tokens, [s.pieces for s in spans])
         in_prompts = insertions.texts_with(found.tokens, [s.pieces for s in spans])
         source = view.groups.source_of_row()[pairs]
+        bonus = _peers(part, source[searched])
         suspects = []
         for span, answered, held in zip(spans, in_answers, in_prompts, strict=True):
             mine = held if span.side == "middle" else span.rows
             elsewhere = len(held) - len(mine) + len(answered) * len(pairs) / len(searched)
-            value = _inserted(span, float(elsewhere), mine, source, found, len(pairs))
+            value = _inserted(span, float(elsewhere), mine, source, found, bonus)
             if value >= _NOTHING:
                 suspects.append(_Suspect(span, pairs[mine], value))
         return suspects
@@ -185,23 +188,48 @@ def _inserted(
     members: NDArray[np.int64],
     source: NDArray[np.int32],
     found: pieces.Pieces,
-    count: int,
+    bonus: NDArray[np.float64],
 ) -> float:
     """0 to 1: how surely the span was put into prompts that were written without it."""
+    members_of = np.bincount(source[members])
+    alone = float(members_of.max() / len(members))
     if span.side == "middle":
-        value = float(np.clip(span.ratio - _LEAST_IN_THE_MIDDLE, 0.0, 1.0)) * min(1.0, (span.distinct - 3) / 8)
+        ratio = span.ratio + (float(bonus[members_of.argmax()]) if alone >= 0.9 else 0.0)
+        value = float(np.clip((ratio - _LEAST_IN_THE_MIDDLE) / 0.8, 0.0, 1.0)) * min(1.0, (span.distinct - 2) / 5)
     else:
         value = float(np.clip((span.ratio - 0.7) / 0.8, 0.0, 1.0) * np.clip((span.variety - 0.2) / 0.3, 0.0, 1.0))
         value *= min(1.0, (span.distinct - 2) / 8 + 0.3) * (0.4 + 0.6 * min(1.0, 2 * _own_share(found, span)))
     value *= max(0.0, 1.0 - elsewhere / span.distinct) ** 2
-    alone = float(np.unique(source[members], return_counts=True)[1].max() / len(members))
     value *= alone**2
     if value < _NOTHING:
         return 0.0
+    count = len(found.tokens)
     rare = max(3, count // 50)
     usual = insertions.relatedness(found.tokens, np.arange(count), np.zeros(0, np.uint64), rare)
     within = insertions.relatedness(found.tokens, members, span.pieces, rare)
     return value * float(np.clip(1.0 - (within - usual - 0.1) / 0.25, 0.0, 1.0))
+
+
+def _peers(found: pieces.Pieces, source: NDArray[np.int32]) -> NDArray[np.float64]:
+    """For each source, what it adds to the ratio of a span inside its prompts that no other source has: up to 2 for a
+    small source whose rarer words the others have about as often as one mixed with them would share them; 0 for one
+    of another kind, whose topics are its own.
+    """
+    tokens = unique_per_text(found.tokens)
+    number, counts = np.unique(tokens.hashes, return_inverse=True, return_counts=True)[1:]
+    of = source[owners(tokens)].astype(np.int64)
+    rare = (counts[number] >= 3) & (counts[number] <= max(3, len(source) // 50))
+    number, of = number[rare], of[rare]
+    sizes = np.bincount(source)
+    out = np.zeros(len(sizes))
+    _, at, mine = np.unique(number * len(sizes) + of, return_inverse=True, return_counts=True)
+    outside = (counts[number] - mine[at]) / np.maximum(1, counts[number] - 1)
+    held = np.bincount(of, minlength=len(sizes))
+    share = sizes / max(1, len(source))
+    mixed = np.bincount(of, outside, minlength=len(sizes)) / np.maximum(1, held) / np.maximum(1e-9, 1.0 - share)
+    alike = (held >= 50) & (mixed >= 0.9) & (sizes > 0)
+    out[alike] = np.clip(np.log(1.0 / share[alike]) - 1.0, 0.0, _MOST_FOR_PEERS)
+    return out
 
 
 def _own_share(found: pieces.Pieces, span: insertions.Insertion) -> float:
