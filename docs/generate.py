@@ -5,9 +5,11 @@ import sys
 from pathlib import Path
 
 import click
+from pydantic import BaseModel
 
 from goldsmith import plugins
 from goldsmith.cli.main import COMMANDS, cli
+from goldsmith.types import contract as contracts
 from goldsmith.types import recipe as recipes
 
 HERE = Path(__file__).parent / "reference"
@@ -58,6 +60,30 @@ def _cell(text: str) -> str:
     return text.replace("|", "\\|")
 
 
+def contract() -> str:
+    """The contract's models with their fields."""
+    parts = [MADE, "# Contract\n", "What `--contract FILE` reads. Unknown keys fail, with a suggestion.\n"]
+    models: tuple[type[BaseModel], ...] = (
+        contracts.Contract,
+        contracts.Records,
+        contracts.Covers,
+        contracts.Rates,
+        contracts.GoldAccuracy,
+        contracts.AgreementClause,
+        contracts.Power,
+        contracts.Sampling,
+        contracts.Redelivery,
+    )
+    for model in models:
+        parts.append(f"## {model.__name__}\n\n{inspect.getdoc(model)}\n\n| key | default |\n|---|---|")
+        for name, field in model.model_fields.items():
+            if name != "kind":
+                default = "required" if field.is_required() else f"`{field.get_default(call_default_factory=True)!r}`"
+                parts.append(f"| `{name}` | {_cell(default)} |")
+        parts.append("")
+    return "\n".join(parts)
+
+
 def recipe() -> str:
     """The recipe's models with their fields."""
     parts = [
@@ -87,7 +113,12 @@ def recipe() -> str:
 def main() -> None:
     """Write the pages, or with `--check` compare them."""
     stale = []
-    for name, text in (("command-line", command_line()), ("capabilities", capabilities()), ("recipe", recipe())):
+    for name, text in (
+        ("command-line", command_line()),
+        ("capabilities", capabilities()),
+        ("recipe", recipe()),
+        ("contract", contract()),
+    ):
         path = HERE / f"{name}.md"
         if "--check" not in sys.argv:
             path.write_text(text, encoding="utf-8")

@@ -71,7 +71,9 @@ coverage:
   - {domain: billing, share_at_least: 0.3}
   - {topic: buses, words: [bus], at_least: 40}
 rates: {faulty: 0.0, duplicates: 0.02, secrets: 0.0}
+no_quarantine: false
 """
+# Rows made from one template look odd to the checks, and rightly; that clause has a test of its own.
 
 
 def held(tmp_path: Path, found: list[dict[str, object]], terms: str = TERMS, *more: str):
@@ -381,6 +383,26 @@ def test_both_sides_sign_a_contract(ws, tmp_path):
     (tmp_path / "terms.yaml").write_text(TERMS, encoding="utf-8")
     assert "operator" in run(tmp_path, "sign", str(tmp_path / "terms.yaml"))[1]
     assert "source" in run(tmp_path, "sign", str(tmp_path / "terms.yaml"), "--vendor")[1]
+
+
+def test_a_quarantined_source_fails_and_an_unclear_one_stays_open():
+    from goldsmith.engines.acceptance.delivered import Delivered
+    from goldsmith.engines.text.projection import project
+    from goldsmith.types.check import Row
+    from goldsmith.types.finding import Outcome, SourceVerdict
+    from goldsmith.types.record import Record, Text
+
+    view = project([Row(1, Record(content=Text(text="A line of text.")))])
+
+    def told(*verdicts: Outcome) -> str:
+        sources = [SourceVerdict(source="s", batch=v.value, verdict=v, records=1) for v in verdicts]
+        made = Delivered(view, (), sources, {}, frozenset(), "2026-01-01T00:00:00Z")
+        return acceptance.held_against(Contract(name="x", vendor="s"), made)[0].value
+
+    assert told(Outcome.PASS) == "pass"
+    assert told(Outcome.PASS, Outcome.FAIL, Outcome.INCONCLUSIVE) == "fail"
+    assert told(Outcome.PASS, Outcome.INCONCLUSIVE) == "inconclusive"
+    assert told() == "inconclusive"
 
 
 def test_an_empty_delivery_is_not_accepted():

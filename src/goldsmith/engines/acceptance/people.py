@@ -8,7 +8,7 @@ from goldsmith.engines.annotators import agreement as coefficients
 from goldsmith.engines.annotators.reliability import gold_bounds
 from goldsmith.trust import canonical
 from goldsmith.types.contract import AgreementClause, ClauseResult, Contract, GoldAccuracy, Sampling
-from goldsmith.types.errors import BadInput, Inconclusive
+from goldsmith.types.errors import Inconclusive
 from goldsmith.types.finding import Outcome
 
 _PASS, _FAIL, _OPEN = Outcome.PASS, Outcome.FAIL, Outcome.INCONCLUSIVE
@@ -63,11 +63,7 @@ def inspection(contract: Contract, sampling: Sampling, told: Delivered) -> Claus
     if not told.lot:
         figure = "no record is new or changed: nothing to inspect"
         return ClauseResult(clause="sampling", outcome=_PASS, figure=figure, required="inspection of what is new")
-    try:
-        plan = plan_for(sampling, len(told.lot))
-    except BadInput as error:
-        figure = f"{error.what} ({error.found})"
-        return ClauseResult(clause="sampling", outcome=_OPEN, figure=figure, required="a sampling plan")
+    plan = plan_for(sampling, len(told.lot))
     required = f"{plan.accept} bad records at most in a random sample of {plan.size} from {plan.lot}{_risks(plan)}"
     fault = _not_of_this(contract, told, plan)
     if fault is not None:

@@ -37,7 +37,7 @@ def acceptance_chance(lot: int, size: int, accept: int, bad: int) -> float:
 def plan_for(sampling: Sampling, lot: int) -> Plan:
     """The smallest plan that keeps both risks in a lot of this size; all of it, where no smaller sample does.
 
-    Errors: BadInput for an empty lot, or one so small that a good and a bad lot have the same number of bad records.
+    Errors: BadInput for an empty lot.
     """
     if lot < 1:
         raise BadInput("there are no records to sample from", found=lot)
@@ -46,12 +46,6 @@ def plan_for(sampling: Sampling, lot: int) -> Plan:
     assert sampling.aql is not None
     assert sampling.ltpd is not None
     good, bad = math.floor(sampling.aql * lot), math.ceil(sampling.ltpd * lot)
-    if good >= bad:
-        raise BadInput(
-            "this lot is too small to tell a good one from a bad one",
-            found=f"{lot} records: {good} bad ones are good enough, {bad} are too many",
-            next_step="inspect every record: give `size` and `accept`",
-        )
     for accept in range(min(_MOST_ACCEPTED, bad)):
         size = _smallest(lot, accept, bad, sampling.consumer_risk)
         if acceptance_chance(lot, size, accept, good) >= 1 - sampling.producer_risk:

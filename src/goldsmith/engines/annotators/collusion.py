@@ -18,7 +18,7 @@ from goldsmith.engines.annotators.panel import Ints, Panel, sums
 from goldsmith.engines.annotators.skill import Floats, Skills, fit_skills
 
 FEWEST_ITEMS = 20
-_FEWEST_VOTES = 8
+_FEWEST_VOTES = 7
 _LARGEST_SHARE = 0.3
 _MOST_WORDS = 4000
 _CLUSTERS = (12, 40, 100)
@@ -218,7 +218,7 @@ def _search(facts: _Facts, members: Any) -> _Search:
         others = np.clip((harder + 3.0) / (base + 3.0), 0.5, 3.0)
         mean = np.clip(apart * others, 0.05, 0.7)
         ratio = wrong * np.log(ON_PURPOSE / mean) + (asked - wrong) * np.log((1 - ON_PURPOSE) / (1 - mean))
-        ratio[asked < _FEWEST_VOTES * 0.6] = 0.0
+        ratio[asked < _FEWEST_VOTES] = 0.0
         against[block], expected[block] = ratio, asked * mean
         for at, share in enumerate(_SHARES):
             explained[at] += np.logaddexp(np.log1p(-share), np.log(share) + ratio).sum(axis=0)
