@@ -8,7 +8,6 @@ calls, a fifth are comparisons, 2 % are near copies; 20 sources of 5 batches. Ea
 
 import json
 import random
-import resource
 import subprocess
 import sys
 import tempfile
@@ -17,7 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from results import row, save
+from results import peak_mb, row, save
 
 SIZES = (100_000, 300_000, 1_000_000)
 
@@ -112,7 +111,7 @@ def one_run(path: Path, scratch: Path) -> None:
         "rows": rows,
         "whole": 1e5 * whole / rows,
         "by_check": {**by_check, "read and map": 1e5 * whole / rows - sum(by_check.values())},
-        "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+        "peak_mb": peak_mb(),
         "findings": len(checked.findings),
     }
     print(json.dumps(told))

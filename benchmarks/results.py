@@ -25,6 +25,12 @@ def row(
     }
 
 
+def peak_mb() -> float:
+    """The most memory this program has held, in MB. (`ru_maxrss` would count what its parent held when it forked.)"""
+    told = Path("/proc/self/status").read_text(encoding="utf-8")
+    return int(told.split("VmHWM:")[1].split()[0]) / 1024
+
+
 def save(name: str, rows: list[dict[str, Any]]) -> Path:
     """Write and print the rows."""
     RESULTS.mkdir(exist_ok=True)

@@ -67,8 +67,12 @@ def encodings(text: str, mean: float, letters: int) -> Iterator[tuple[str, float
     text = text[:LONGEST]
     if not text.isascii():
         yield from _beyond_ascii(text)
-    for kind, pattern, decode in (("base64", _BASE64, _unbase64), ("hexadecimal", _HEX, _unhex)):
-        if any(_is_english(decode(match[0])) for match, _ in zip(pattern.finditer(text), range(8), strict=False)):
+    unbroken = max(map(len, text.split()), default=0)  # most texts have no word that could be base64
+    kinds = (("base64", _BASE64, _unbase64, unbroken >= 24), ("hexadecimal", _HEX, _unhex, True))
+    for kind, pattern, decode, possible in kinds:
+        if possible and any(
+            _is_english(decode(match[0])) for match, _ in zip(pattern.finditer(text), range(8), strict=False)
+        ):
             yield f"{kind} that decodes to English", 0.85
     if "%" in text and any("://" not in text[max(0, m.start() - 200) : m.start()] for m in _PERCENT.finditer(text)):
         yield "percent-encoded text", 0.85
