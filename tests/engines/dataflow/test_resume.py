@@ -18,7 +18,7 @@ from goldsmith.engines.dataflow.intake import Intake, Job
 from goldsmith.engines.reading.read import read
 from goldsmith.engines.screening import screen
 from goldsmith.engines.text.features import MapsRows
-from goldsmith.types.errors import Unavailable
+from goldsmith.types.errors import BadInput, Unavailable
 
 SOURCE = str(Path(__file__).parents[3] / "src")
 
@@ -134,6 +134,16 @@ def test_a_full_disk_is_said(battery: Any, tmp_path: Path, monkeypatch: pytest.M
         signal.signal(signal.SIGXFSZ, handler)
     assert caught.value.exit_code == 4
     assert not list((tmp_path / "scratch").glob("*/*.partial"))
+
+
+def test_a_spoilt_file_leaves_nothing_lying(battery: Any, tmp_path: Path) -> None:
+    path = tmp_path / "rows.jsonl"
+    path.write_bytes(b'{"text": "a row of plain text that is not short"}\n' * 2000 + b'{"text": "\xff"}\n')
+    engine = Counting()
+    with pytest.raises(BadInput, match="line 2001"):
+        take(battery, path, tmp_path / "scratch", engine)
+    assert engine.mapped > 2
+    assert not list((tmp_path / "scratch").iterdir())
 
 
 def test_what_was_abandoned_is_swept(tmp_path: Path) -> None:

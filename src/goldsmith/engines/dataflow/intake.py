@@ -23,6 +23,7 @@ from goldsmith.engines.reading.read import Reading, uncollected
 from goldsmith.engines.text.features import MapsRows
 from goldsmith.engines.text.projection import ProjectedRows
 from goldsmith.types.check import Check, CheckContext, Row
+from goldsmith.types.errors import BadInput
 
 PIECE_BYTES = 8 << 20
 ON_DISK_FROM_BYTES = 64 << 20
@@ -121,8 +122,17 @@ class Intake:
     def rows(self) -> StoredRows:
         """The file's usable rows; the reading's counts, faults and facts are complete then.
 
-        Errors: BadInput (the file is spoilt), Unavailable (a full disk).
+        Errors: BadInput (the file is spoilt; nothing of it is left lying), Unavailable (a full disk).
         """
+        try:
+            return self._stored(self._mapped())
+        except BadInput:
+            if self._scratch is not None:
+                self._scratch.remove()
+            raise
+
+    def _mapped(self) -> list[_Slot]:
+        """Every piece's files, those of an earlier run where they are whole."""
         slots: list[_Slot] = []
         waiting: deque[_Slot] = deque()
         reused = 0
@@ -149,7 +159,7 @@ class Intake:
             self._progress(len(slots) - len(waiting), reused)
         if self._scratch is not None:
             self._scratch.keep_only([slot.key + kind for slot in slots for kind in (".part", ".features")])
-        return self._stored(slots)
+        return slots
 
     def _reuse(self, slot: _Slot) -> bool:
         if self._scratch is None:

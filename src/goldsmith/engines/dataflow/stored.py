@@ -1,7 +1,7 @@
 """Rows whose columns lie in parts, on the disk or in memory: `StoredRows` is what checks receive.
 
 Nothing of the corpus is held: a column is decoded part by part while it is iterated, a value asked for out of order is
-decoded alone, and pages that were read are given back. What is held is 50 bytes a row: lines and numbers of origins.
+decoded alone, and pages that were read are given back. What is held is 60 bytes a row: lines and numbers of origins.
 """
 
 import mmap
