@@ -164,7 +164,7 @@ def _rare(view: ProjectedRows, fewest: int) -> list[tuple[int, NDArray[np.int64]
 
 _THINGS = (
     "violin", "tomato", "bicycle", "planet", "bread", "bridge", "horse", "sock", "river", "candle", "garden", "engine",
-    "island", "painting", "winter", "market", "letter", "forest", "kitchen", "lamp", "mirror", "carpet", "window", "boat",
+    "island", "painting", "winter", "market", "letter", "forest", "kitchen", "lamp", "mirror", "carpet", "window", "map",
 )  # fmt: skip
 _WAYS = ("Explain", "Describe", "Tell me about", "Say something on", "Write of", "What is", "Compare", "Recall")
 
