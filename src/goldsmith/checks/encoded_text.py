@@ -90,7 +90,7 @@ class EncodedText(Spec):
 
 
 def _signs(text: str, mean: float, letters: int) -> list[tuple[float, str]]:
-    found = [(sure, kind) for kind, sure in encodings(text, mean, letters)]
+    found = [(sure, kind) for kind, sure in encodings(text, letters)]
     hidden = cipher(text, mean, letters)
     return found if hidden is None else [*found, (hidden[1], hidden[0])]
 

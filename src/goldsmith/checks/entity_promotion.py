@@ -48,7 +48,7 @@ class EntityPromotion(Spec):
     answer, where the rejected one does not hold it. Score of a name: share of its mentions beside words of praise or
     recommendation (English) x how spread its prompts are over the topics of its source (embeddings) x how much of it is
     of one source. Reported: names that one source brings up in `fewest` rows or more, more often than the others bring
-    them up (Fisher's exact test, Holm over all names and sources at `alpha`), from score `least`.
+    them up (binomial test, Holm over all names and sources at `alpha`), from score `least`.
     `quarantine_rows`: the size from which a name quarantines the source x batch that holds most of it. Names in scripts
     without capitals are not seen, unless they are addresses.
     """
@@ -67,7 +67,7 @@ class EntityPromotion(Spec):
                 inconclusive=f"{len(rows)} rows are too few to tell a promoted name from a topic ({_TOO_FEW} at least)"
             )
         view = project(rows)
-        found = self._promoted(view)
+        found = _once(self._promoted(view))
         adjusted = holm([one.p_value for one in found])
         scores = np.zeros(len(view))
         findings: list[Finding] = []
@@ -192,6 +192,16 @@ def _unasked(view: ProjectedRows, name: str, members: NDArray[np.int64], asked: 
             asked[index] = "\n".join(said).lower()
     parts = low.split(" ")
     return members[[any(part not in asked[i] for part in parts) for i in members.tolist()]]
+
+
+def _once(found: Sequence[_Promoted]) -> list[_Promoted]:
+    """Of names in nearly the same rows (a name's words, and the whole of it) the longest: they are one test."""
+    kept: list[_Promoted] = []
+    for one in sorted(found, key=lambda f: (-len(f.name), f.name)):
+        mine = set(one.rows)
+        if not any(o.source == one.source and len(mine & set(o.rows)) >= 0.9 * len(mine) for o in kept):
+            kept.append(one)
+    return kept
 
 
 def _alike(vectors: NDArray[np.float32]) -> float:

@@ -29,15 +29,15 @@ class PromptMismatch(Spec):
     own (embeddings); by itself this says little of a row. Reported are words that `fewest` rows of one source share,
     hardly any other source, whose answers are unrelated far more often than is usual in that source (binomial, Holm
     over all words at `alpha`), and which the prompts have little else in common with. Score: how much more often than
-    usual. `quarantine_rows`: the size from which such a word quarantines the source x batch that holds most of it.
+    usual. It warns and never
+    quarantines: honest sources have such words too, where a word asks for an answer of other words.
     """
 
     id: ClassVar[str] = "prompt_mismatch"
     version: ClassVar[int] = 1
     fewest: int = 8
     least: Real = 0.5
-    alpha: Real = 0.00001
-    quarantine_rows: int = 15
+    alpha: Real = 1e-9
 
     def __call__(self, rows: Sequence[Row], context: CheckContext) -> CheckReport:
         """Words as findings with examples; every row with such a word scores what the word scores."""
@@ -101,11 +101,10 @@ class PromptMismatch(Spec):
         for group, count in zip(groups.tolist(), counts.tolist(), strict=True):
             source, batch = view.groups.names[group]
             own = sorted((int(i) for i in members if view.groups.of_row[i] == group), key=lambda i: view[i].line)
-            severe = count >= self.quarantine_rows and 2 * count >= len(members)
             findings.append(
                 Finding(
                     check=self.id,
-                    severity=Severity.QUARANTINE if severe else Severity.WARN,
+                    severity=Severity.WARN,
                     score=value,
                     evidence=f"{count} prompts hold “{quote(word, 40)}” and their answers are unrelated to them far "
                     f"more often than is usual in this source (p = {p_value:.0e} after Holm)",
@@ -164,7 +163,7 @@ def _rare(view: ProjectedRows, fewest: int) -> list[tuple[int, NDArray[np.int64]
 
 _THINGS = (
     "violin", "tomato", "bicycle", "planet", "bread", "bridge", "horse", "sock", "river", "candle", "garden", "engine",
-    "island", "painting", "winter", "market", "letter", "forest", "kitchen", "lamp", "mirror", "carpet", "window", "map",
+    "island", "painting", "winter", "market", "letter", "forest", "kitchen", "lamp", "mirror", "carpet", "window", "ox",
 )  # fmt: skip
 _WAYS = ("Explain", "Describe", "Tell me about", "Say something on", "Write of", "What is", "Compare", "Recall")
 

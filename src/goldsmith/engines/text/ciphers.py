@@ -59,10 +59,10 @@ def plainness(texts: Sequence[str]) -> tuple[NDArray[np.float64], NDArray[np.int
     return means, letters
 
 
-def encodings(text: str, mean: float, letters: int) -> Iterator[tuple[str, float]]:
+def encodings(text: str, letters: int) -> Iterator[tuple[str, float]]:
     """What hides in a text, each with how sure it is (0 to 1): encodings, invisible characters and look-alikes.
 
-    `mean` and `letters`: the text's `plainness`.
+    `letters`: how many it has, as `plainness` counts them.
     """
     text = text[:LONGEST]
     if not text.isascii():
@@ -80,7 +80,9 @@ def encodings(text: str, mean: float, letters: int) -> Iterator[tuple[str, float
         yield "morse", 0.85
     if letters < 0.3 * len(text) and any(len(set(m[0].split())) > 4 for m in _BINARY.finditer(text)):
         yield "letters as binary numbers", 0.6
-    if mean < -4.3 and (found := _SINGLE.search(text)) and _is_english(re.sub(r"[^A-Za-z]", "", found[0])):
+    apart = _SINGLE.search(text) if letters < 0.6 * len(text) else None
+    # Without gaps the pairs between words count too, which makes it look less like English.
+    if apart and _is_english(re.sub(r"[^A-Za-z]", "", apart[0]), least=-5.0):
         yield "letters set apart one by one", 0.85
 
 
@@ -142,11 +144,11 @@ def _unhex(token: str) -> str:
         return ""
 
 
-def _is_english(text: str) -> bool:
+def _is_english(text: str, least: float = -4.3) -> bool:
     if len(text) < 12 or sum(c.isalpha() or c.isspace() for c in text) < 0.8 * len(text):
         return False
     (mean,), (letters,) = plainness([text])
-    return bool(letters >= 10 and mean >= -4.3)
+    return bool(letters >= 10 and mean >= least)
 
 
 def _pair_counts(text: str) -> NDArray[np.float64]:

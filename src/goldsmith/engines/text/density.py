@@ -22,9 +22,10 @@ _LARGEST_GROUP = 1_000
 
 @dataclass(frozen=True, slots=True)
 class Heap:
-    """Texts that say nearly the same: their rows, ascending, and their mean similarity to the most central one."""
+    """Texts that say nearly the same: their rows, ascending, the most central of them, the mean similarity to it."""
 
     rows: NDArray[np.int64]
+    centre: int
     tightness: float
 
 
@@ -46,7 +47,30 @@ def heaps(tokens: Words, *, alike: float, fewest: int, least_words: int) -> list
             if heap is not None:
                 taken[heap.rows] = True
                 found.append(heap)
+    found = _with_the_rest(tokens, found, long_enough[~taken[long_enough]], alike)
     return sorted(found, key=lambda h: (-len(h.rows), int(tokens.hashes[tokens.starts[h.rows[0]]])))
+
+
+def _with_the_rest(tokens: Words, found: list[Heap], rows: NDArray[np.int64], alike: float) -> list[Heap]:
+    """The heaps with those of the other `rows` that share any minimum with a heap's centre and are alike to it."""
+    centres = np.array([heap.centre for heap in found], np.int64)
+    late: list[list[int]] = [[] for _ in found]
+    for order in range(2 * _ORDERS if len(centres) else 0):
+        theirs = _minima(tokens.hashes, tokens.starts, centres, np.uint64(order + 1))
+        mine = _minima(tokens.hashes, tokens.starts, rows, np.uint64(order + 1))
+        ranked = np.argsort(theirs, kind="stable")
+        place = np.minimum(np.searchsorted(theirs[ranked], mine), len(ranked) - 1)
+        left = np.ones(len(rows), bool)
+        for k in np.flatnonzero(theirs[ranked[place]] == mine).tolist():
+            heap = int(ranked[place[k]])
+            if _similar(tokens.hashes, tokens.starts, rows[k : k + 1], centres[heap : heap + 1], alike)[0, 0] >= alike:
+                late[heap].append(int(rows[k]))
+                left[k] = False
+        rows = rows[left]
+    return [
+        Heap(np.sort(np.r_[heap.rows, np.array(more, np.int64)]), heap.centre, heap.tightness)
+        for heap, more in zip(found, late, strict=True)
+    ]
 
 
 def _pieces(
@@ -77,7 +101,7 @@ def _around_centre(
     inside = similar >= alike
     if inside.sum() < fewest:
         return None
-    return Heap(np.sort(group[inside]), float(similar[inside].mean()))
+    return Heap(np.sort(group[inside]), int(centre[0]), float(similar[inside].mean()))
 
 
 @njit(cache=True, nogil=True)
