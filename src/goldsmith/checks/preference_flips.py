@@ -16,7 +16,7 @@ from goldsmith.types.check import CheckContext, CheckReport, Row
 from goldsmith.types.finding import Finding, Severity
 
 _SEED = 7
-_MOST_PAIRS = 8000
+_MOST_PAIRS = 4000
 _CHANCE = 0.58
 _LEAST_RELIABILITY = 0.3
 _SPREAD = 0.25
@@ -271,7 +271,7 @@ def _shown(view: ProjectedRows, index: int, *, chosen: bool) -> str:
 
 
 def _examinable(view: ProjectedRows, rows: Sequence[int]) -> NDArray[np.int64]:
-    """The comparisons that are read: at most 8,000, spread over source x batch, which ones by their content."""
+    """The comparisons that are read: at most 4,000, spread over source x batch, which ones by their content."""
     every = np.array(rows, np.int64)
     if len(every) <= _MOST_PAIRS:
         return every

@@ -119,11 +119,17 @@ class TriggerFlips(Spec):
         in_prompts = insertions.texts_with(found.tokens, [s.pieces for s in spans])
         source = view.groups.source_of_row()[pairs]
         bonus = _peers(part, source[searched])
+        once = unique_per_text(found.tokens)
+        uses = np.unique(once.hashes, return_counts=True)
+        usual = insertions.relatedness(once, np.arange(len(pairs)), np.zeros(0, np.uint64), _rare(len(pairs)), uses)
         suspects = []
         for span, answered, held in zip(spans, in_answers, in_prompts, strict=True):
             mine = held if span.side == "middle" else span.rows
             elsewhere = len(held) - len(mine) + len(answered) * len(pairs) / len(searched)
             value = _inserted(span, float(elsewhere), mine, source, found, bonus)
+            if value >= _NOTHING:
+                within = insertions.relatedness(once, mine, span.pieces, _rare(len(pairs)), uses)
+                value *= float(np.clip(1.0 - (within - usual - 0.1) / 0.25, 0.0, 1.0))
             if value >= _NOTHING:
                 suspects.append(_Suspect(span, pairs[mine], value))
         return suspects
@@ -201,13 +207,12 @@ def _inserted(
         value *= min(1.0, (span.distinct - 2) / 8 + 0.3) * (0.4 + 0.6 * min(1.0, 2 * _own_share(found, span)))
     value *= max(0.0, 1.0 - elsewhere / span.distinct) ** 2
     value *= alone**2
-    if value < _NOTHING:
-        return 0.0
-    count = len(found.tokens)
-    rare = max(3, count // 50)
-    usual = insertions.relatedness(found.tokens, np.arange(count), np.zeros(0, np.uint64), rare)
-    within = insertions.relatedness(found.tokens, members, span.pieces, rare)
-    return value * float(np.clip(1.0 - (within - usual - 0.1) / 0.25, 0.0, 1.0))
+    return value
+
+
+def _rare(count: int) -> int:
+    """How many of `count` prompts may have a piece that says what a prompt is about."""
+    return max(3, count // 50)
 
 
 def _peers(found: pieces.Pieces, source: NDArray[np.int32]) -> NDArray[np.float64]:

@@ -16,7 +16,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from goldsmith.engines.text.pieces import Pieces, pieces
-from goldsmith.engines.text.tokens import Words, owners, unique_per_text
+from goldsmith.engines.text.tokens import Words, owners
 
 LONGEST_SPAN = 8
 _FNV_PRIME = np.uint64(1099511628211)
@@ -276,10 +276,18 @@ def span_text(text: str, span: Insertion) -> str:
     return ""
 
 
-def relatedness(found: Words, rows: NDArray[np.int64], leave_out: NDArray[np.uint64], rare: int) -> float:
-    """Mean overlap coefficient of the rarer pieces of up to 40 pairs of texts, the span's own left out."""
-    sets = unique_per_text(found)
-    values, counts = np.unique(sets.hashes, return_counts=True)
+def relatedness(
+    found: Words,
+    rows: NDArray[np.int64],
+    leave_out: NDArray[np.uint64],
+    rare: int,
+    uses: tuple[NDArray[np.uint64], NDArray[np.int64]] | None = None,
+) -> float:
+    """Mean overlap coefficient of the rarer pieces of up to 40 pairs of texts, the span's own left out. `found` has
+    each text's pieces once, sorted; `uses`: all of them, ascending, with how many texts have each.
+    """
+    sets = found
+    values, counts = np.unique(sets.hashes, return_counts=True) if uses is None else uses
     chosen = rows[np.unique(np.linspace(0, len(rows) - 1, 40).astype(np.int64))]
     own = []
     for row in chosen.tolist():
