@@ -1,6 +1,7 @@
 """What the checks find of planted attacks, on public data: the coverage matrix behind docs/concepts/coverage.md.
 
 Run: python benchmarks/coverage_matrix.py [--data FOLDER] [--family NAME ...] [--base NAME ...] [--draws 50] [--fresh]
+       [--peers 5] [--docs]
 
 Every base set is split at random into honest sources and screened untouched by the whole battery; the line that at most
 1 % of its rows exceed is fixed there. Then each family is planted `--draws` times, shared out over its base sets, from
@@ -10,6 +11,7 @@ can be taken up where it stopped. `--docs` only writes the tables of the page.
 """
 
 import argparse
+import fcntl
 import hashlib
 import json
 from collections.abc import Iterator, Sequence
@@ -190,11 +192,22 @@ def _tpr(score: Any, planted: Any) -> float:
     return float((score[planted] > np.quantile(score[~planted], 0.99)).mean())
 
 
-def keep(rows: list[dict[str, Any]]) -> None:
-    """Saves, whole or not at all."""
-    partial = PATH.with_suffix(".partial")
-    partial.write_text("[\n" + ",\n".join(json.dumps(row) for row in rows) + "\n]\n", encoding="utf-8")
-    partial.replace(PATH)
+def keep(new: dict[str, Any], mark: str) -> None:
+    """Puts the row among the saved ones of this battery, in place of an older one; several runs may share the work."""
+    with PATH.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        rows = [r for r in saved() if r.get("battery") == mark and r["what"] != new["what"]]
+        rows = sorted([*rows, new], key=lambda r: r["what"])
+        partial = PATH.with_suffix(".partial")
+        partial.write_text("[\n" + ",\n".join(json.dumps(row) for row in rows) + "\n]\n", encoding="utf-8")
+        partial.replace(PATH)
+    PATH.with_suffix(".lock").unlink(missing_ok=True)
+
+
+def saved() -> list[dict[str, Any]]:
+    """What was measured so far."""
+    rows: list[dict[str, Any]] = json.loads(PATH.read_text()) if PATH.exists() else []
+    return rows
 
 
 def main() -> None:
@@ -206,39 +219,35 @@ def main() -> None:
     parser.add_argument("--draws", type=int, default=50, help="for each family and size, over all of its base sets")
     parser.add_argument("--fresh", action="store_true", help="measure again what is there already")
     parser.add_argument("--docs", action="store_true", help="only write the page's tables")
+    parser.add_argument("--peers", type=int, default=0, help="draws of the comparison with cleanlab")
     given = parser.parse_args()
-    rows: list[dict[str, Any]] = json.loads(PATH.read_text()) if PATH.exists() else []
     if not given.docs:
-        rows = run(rows, given)
-    coverage_page.write(rows)
+        run(given)
+    coverage_page.write(saved())
 
 
-def run(rows: list[dict[str, Any]], given: argparse.Namespace) -> list[dict[str, Any]]:
-    """The rows with what was missing."""
-    mark = battery()
-    rows = [] if given.fresh else [r for r in rows if r.get("battery") == mark]
-    base, loaded = None, ""
+def run(given: argparse.Namespace) -> None:
+    """Measures what is missing; each piece is saved as soon as it is there."""
+    mark, base, loaded = battery(), None, ""
+    if given.fresh:
+        PATH.unlink(missing_ok=True)
     for name, family, size, draws in pieces(given.family or [*FAMILIES], given.base or [*BASES], given.draws):
         label = f"{size * 100:g} %" if isinstance(size, float) else str(size)
-        have = [r for r in rows if r.get("family") == family and r["base"] == name and r["size"] == label]
+        own = [r for r in saved() if r.get("battery") == mark]
+        have = [r for r in own if r.get("family") == family and r["base"] == name and r["size"] == label]
         if have and have[0]["draws"] >= draws:
             continue
         if base is None or loaded != name:
             base, loaded = base_of(name, given.data), name
-            rows = [r for r in rows if not ("above_the_line" in r and r["base"] == name)] + [clean_row(name, base)]
+            keep(clean_row(name, base), mark)
         records = max(2, round(size * len(base.rows))) if isinstance(size, float) else int(size)
         trials = measured(base, family, records, draws, f"{name}/{family}/{records}")
         if trials:
-            rows = [r for r in rows if r not in have] + [row_of(name, base, family, size, records, trials)]
-            print(
-                *(f"{k}={rows[-1][k]}" for k in ("what", "ours", "low", "draws", "named", "cpu_s", "seen_by")),
-                flush=True,
-            )
-            keep(rows)
-    if given.family is None and not any(r.get("peer") is not None for r in rows):
-        rows.append(beside_cleanlab(given.data, 5))
-        keep(rows)
-    return rows
+            row = row_of(name, base, family, size, records, trials)
+            print(*(f"{k}={row[k]}" for k in ("what", "ours", "low", "draws", "named", "cpu_s", "seen_by")), flush=True)
+            keep(row, mark)
+    if given.peers:
+        keep(beside_cleanlab(given.data, given.peers), mark)
 
 
 if __name__ == "__main__":
