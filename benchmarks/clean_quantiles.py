@@ -24,6 +24,7 @@ import results
 
 from goldsmith import plugins
 from goldsmith.engines import contrast, screening
+from goldsmith.engines.text.projection import project
 from goldsmith.types.check import CheckContext, Row
 from goldsmith.types.record import Origin
 
@@ -152,7 +153,9 @@ def main() -> None:
             }
         )
     results.save("clean_sets", told)
-    for verdict in screening.decide(screening.screen(rows, checks, clean_sets.eval_context(data)).findings, rows):
+    own = [f for f in whole.findings if f.check != contrast.CHECK]
+    again, _ = screening.contrasted(project(rows), whole.scores, clean_sets.eval_context(data))
+    for verdict in screening.decide([*own, *again], rows):
         if verdict.reasons:
             print(verdict.source, verdict.batch, verdict.verdict.value, verdict.excluded, verdict.reasons)
     loudest = max(max(t["ours"], t["held_out"]) for t in told)
