@@ -31,6 +31,15 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RayCluster]:
     ray.shutdown()
 
 
+def test_a_cluster_that_does_not_answer(battery: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("ray")
+    monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:1")
+    path = battery.write(tmp_path / "rows.jsonl")
+    with pytest.raises(Unavailable, match=r"127\.0\.0\.1:1") as caught:
+        Intake(read(path, battery.formats), engine=named("ray")).rows()
+    assert caught.value.exit_code == 4
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_two_workers_find_the_same_byte_for_byte(
@@ -87,14 +96,5 @@ def test_without_ray_the_error_names_the_extra(battery: Any, monkeypatch: pytest
     path = battery.write(tmp_path / "rows.jsonl")
     monkeypatch.setattr(builtins, "__import__", missing)
     with pytest.raises(Unavailable, match="goldsmith\\[ray\\]") as caught:
-        Intake(read(path, battery.formats), engine=named("ray")).rows()
-    assert caught.value.exit_code == 4
-
-
-def test_a_cluster_that_does_not_answer(battery: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    pytest.importorskip("ray")
-    monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:1")
-    path = battery.write(tmp_path / "rows.jsonl")
-    with pytest.raises(Unavailable, match=r"127\.0\.0\.1:1") as caught:
         Intake(read(path, battery.formats), engine=named("ray")).rows()
     assert caught.value.exit_code == 4
