@@ -87,18 +87,18 @@ def base_of(name: str, data: Path) -> drilling.Base:
 
 
 def measured(base: drilling.Base, family: str, records: int, draws: int, seed: str) -> list[drilling.Trial]:
-    """So many plantings; the first ones by the whole battery until a check reacts."""
+    """So many plantings; the first ones by the whole battery, the rest by the checks that reacted to them."""
     attack: Any = plugins.build("attacks", family)
     trials: list[drilling.Trial] = []
-    only: frozenset[str] | None = None
+    known = drilling.Reactions()
     for draw in range(draws):
         plan = Plan(records, "measurement", avoid=base.failed)
-        made = drilling.trial(base, attack, plan, Random(f"{seed}/{draw}"), only)
+        made = drilling.trial(base, attack, plan, Random(f"{seed}/{draw}"), known.only)
         if isinstance(made, Inapplicable):
             print(f"   {family}: {made.reason}", flush=True)
             break
         trials.append(made)
-        only = only or made.reacted or None
+        known.learn(made)
     return trials
 
 

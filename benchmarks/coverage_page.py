@@ -1,11 +1,13 @@
 """The tables of docs/concepts/coverage.md, made from `results/coverage_matrix.json`."""
 
+import json
 import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from results import RESULTS
 
 from goldsmith.engines.statistics import effective_n, wilson
 
@@ -48,10 +50,11 @@ def write(rows: Sequence[dict[str, Any]]) -> None:
         "matrix": matrix(told),
         "untouched": untouched([r for r in rows if "above_the_line" in r]),
         "peers": peers([r for r in rows if r.get("peer") is not None]),
+        "clean": clean(json.loads((RESULTS / "clean_sets.json").read_text(encoding="utf-8"))),
     }
     text = PAGE.read_text(encoding="utf-8")
     for name, table in parts.items():
-        block = f"<!-- {name}: made by benchmarks/coverage_matrix.py -->\n{table}\n<!-- end -->"
+        block = f"<!-- {name}: made by benchmarks/coverage_matrix.py -->\n\n{table}\n\n<!-- end -->"
         text = re.sub(rf"<!-- {name}:.*?<!-- end -->", lambda _, b=block: b, text, flags=re.DOTALL)
     PAGE.write_text(text, encoding="utf-8")
 
@@ -122,6 +125,21 @@ def peers(rows: Sequence[dict[str, Any]]) -> str:
     """Ours beside what others use for the same job."""
     lines = [(f"{r['what']}: {r['unit']}", f"{r['ours']:.3f}", f"{r['peer']:.3f} ({r['peer_version']})") for r in rows]
     return _table(("what", "ours", "peer"), lines)
+
+
+def clean(rows: Sequence[dict[str, Any]]) -> str:
+    """One line for each clean set."""
+    lines = [
+        (
+            r["what"].removeprefix("clean set "),
+            r["rows"],
+            f"{r['ours']:.2%}",
+            f"{r['held_out']:.2%}",
+            ", ".join(f"`{c}`" for c in list(r["because_of"])[:3]) or "-",
+        )
+        for r in rows
+    ]
+    return _table(("clean set", "rows", "above 0.99", "when tables are made without it", "because of"), lines)
 
 
 def _table(head: Sequence[str], lines: Sequence[Sequence[object]]) -> str:

@@ -1,9 +1,9 @@
 """Drills: known attacks planted into copies of rows, screened, and counted.
 
 Everything is measured against the untouched rows, which are screened first: the line that counts as found is fixed on
-them before anything is planted. The first planting of an attack is screened by every check; after that only the
-checks that reacted to it run again, and the untouched rows keep their scores of the others. Leaving a check out can
-only lower what is counted as found, so the figures are lower bounds, for a fraction of the work.
+them before anything is planted. The first plantings of an attack are screened by every check; after that only the
+checks that reacted to one of them run again, and the untouched rows keep their scores of the others. Leaving a check
+out can only lower what is counted as found, so the figures are lower bounds, for a fraction of the work.
 """
 
 import re
@@ -30,7 +30,11 @@ SIZES = (10, 20, 50, 100)
 FALSE_ALARMS = 0.01
 _LINE = 1.0 - FALSE_ALARMS
 _REACTION = 0.02
-"""A check reacted to a planted row if at most this share of clean rows scores as high."""
+"""A check reacted to a planted row if at most this share of clean rows scores as high ..."""
+_REACTING = 0.05
+"""... and to a planting if it reacted to this share of the planted rows."""
+WHOLE = 6
+"""So many plantings of an attack are screened by every check: its wordings and disguises differ from draw to draw."""
 
 Group = tuple[str, str]
 
@@ -99,6 +103,24 @@ class Trial:
 
 
 @dataclass(slots=True)
+class Reactions:
+    """Which checks reacted to the plantings of one attack so far."""
+
+    checks: frozenset[str] = frozenset()
+    plantings: int = 0
+
+    @property
+    def only(self) -> frozenset[str] | None:
+        """The checks that the next planting needs; None: every one."""
+        return self.checks if self.plantings >= WHOLE and self.checks else None
+
+    def learn(self, made: Trial) -> None:
+        """Take note of a planting."""
+        self.checks |= made.reacted
+        self.plantings += 1
+
+
+@dataclass(slots=True)
 class _Tally:
     """The trials of one attack at one size."""
 
@@ -133,7 +155,7 @@ def drill(
     """
     started = time.process_time()
     tallies = [_Tally(attack, size) for attack in attacks for size in sorted(set(records), reverse=True)]
-    reacting: dict[str, frozenset[str]] = {}
+    known: dict[str, Reactions] = {attack.id: Reactions() for attack in attacks}
     cut = None
     for draw in range(draws):
         for tally in tallies:
@@ -147,13 +169,12 @@ def drill(
             progress(f"{name}, {tally.records} records, draw {draw + 1} of {draws} ({spent:.0f} CPU-s)")
             plan = Plan(tally.records, pool, new_source, base.failed)
             rng = Random(f"{seed}/{name}/{tally.records}/{draw}")
-            made = trial(base, tally.attack, plan, rng, reacting.get(name))
+            made = trial(base, tally.attack, plan, rng, known[name].only)
             if isinstance(made, Inapplicable):
                 tally.inapplicable = made.reason
                 continue
             tally.trials.append(made)
-            if name not in reacting and made.reacted:
-                reacting[name] = made.reacted
+            known[name].learn(made)
         if cut:
             break
     return Coverage(
@@ -260,7 +281,7 @@ def _reacted(base: Base, planted: Planted, screened: screening.Screening, checks
     before = set(base.screened.findings)
     new = {f.check for f in screened.findings if f not in before and _concerns(f, planted.group)}
     at = np.array(planted.at, np.int64)
-    rare = {check.id for check in checks if bool((_share(screened, check.id)[at] <= _REACTION).any())}
+    rare = {check.id for check in checks if (_share(screened, check.id)[at] <= _REACTION).mean() >= _REACTING}
     return frozenset(rare | (new & {check.id for check in checks}))
 
 
