@@ -164,6 +164,9 @@ def _tell(checked: "Checked", formats: dict[str, int]) -> None:
         )
     if len(checked.findings) > SHOWN:
         click.echo(f"  ... and {len(checked.findings) - SHOWN} more findings: --json lists them all")
+    unable: dict[str, list[str]] = {}
     for check, why in sorted(checked.screening.inconclusive.items()):
-        click.echo(f"  could not tell: {check}: {why}")
+        unable.setdefault(why, []).append(check)
+    for why, names in unable.items():
+        click.echo(f"  could not tell: {', '.join(names)}: {safe(why)}")
     click.echo(checked.verdict.value)
