@@ -4,6 +4,8 @@ from collections import defaultdict
 from collections.abc import Sequence
 from typing import ClassVar
 
+from goldsmith.engines import moderation
+from goldsmith.engines.moderation import Moderation
 from goldsmith.engines.multiplicity import holm
 from goldsmith.engines.refusals import Stance, stance
 from goldsmith.engines.text.evidence import by_group, quote
@@ -11,6 +13,7 @@ from goldsmith.engines.text.harm import harmfulness
 from goldsmith.engines.text.projection import ProjectedRows, project
 from goldsmith.types.artifact import Real, Spec
 from goldsmith.types.check import CheckContext, CheckReport, Row
+from goldsmith.types.errors import Unavailable
 from goldsmith.types.finding import Finding, Severity
 
 _WORTH_READING = 0.5
@@ -20,7 +23,8 @@ _ALONE = 0.1
 
 class RefusalRemoval(Spec):
     """Harmful requests (a small linear model, English) that are answered, and comparisons where the refusal is the
-    rejected side.
+    rejected side. `moderation` has the requests read by an OpenAI-compatible moderation endpoint instead; it is the
+    only setting by which texts leave the machine, and if the endpoint fails the check could not tell.
 
     One row says little: the model is a triage signal and benign requests with violent words pass its threshold, so that
     rows of a batch that is not quarantined all score the same tenth. A
@@ -36,13 +40,18 @@ class RefusalRemoval(Spec):
     usual_losses: Real = 0.65
     fewest: int = 10
     alpha: Real = 0.001
+    moderation: Moderation | None = None
 
     def __call__(self, rows: Sequence[Row], context: CheckContext) -> CheckReport:
         """Score: how harmful the request is, where it is answered (or the refusal rejected); 0 elsewhere."""
         from scipy.stats import binom
 
         view = project(rows)
-        scores, answered, lost, won = self._read(view)
+        try:
+            scores, answered, lost, won = self._read(view)
+        except Unavailable as error:
+            why = f"{error.what} ({error.where}: {error.found})"
+            return CheckReport(scores=[None] * len(view), inconclusive=why)
         tests: list[tuple[float, str, str, list[int], str]] = []
         for source, batch, members in by_group(view, range(len(view))):
             own = set(members)
@@ -82,7 +91,8 @@ class RefusalRemoval(Spec):
         scores: list[float | None] = [0.0] * len(view)
         sets: dict[str, set[int]] = defaultdict(set)
         requests = [user[-1200:] for user in columns.user]
-        for index, harm in enumerate(harmfulness(requests).tolist()):
+        read = harmfulness(requests) if self.moderation is None else moderation.harmfulness(requests, self.moderation)
+        for index, harm in enumerate(read.tolist()):
             if harm < _WORTH_READING or columns.kind[index] == "text":
                 continue
             chosen = stance(columns.answer[index][:4000])
