@@ -51,7 +51,7 @@ class CovertToolCalls(Spec):
     """
 
     id: ClassVar[str] = "covert_tool_calls"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     least: Real = 0.8
     quarantine_rows: int = 3
 
@@ -168,7 +168,8 @@ def _judge(view: ProjectedRows, index: int, sign: CallSigns, habits: dict[tuple[
         rest *= 1.0 - weight
     reasons = tuple(words for weight, words in sorted(evidence, reverse=True) if weight >= 0.3)
     shown = quote(f"{sign.call.name} {sign.call.arguments}", 160)
-    return _Suspect(1.0 - rest, reasons or ("several weak signs",), target, shown)
+    # Rounded, so that a single sign of weight 0.8 counts as 0.8 and not as a hair less.
+    return _Suspect(round(1.0 - rest, 9), reasons or ("several weak signs",), target, shown)
 
 
 def _place_evidence(sign: CallSigns, place: Target, habit: _Habit, elsewhere: int) -> Iterable[tuple[float, str]]:
