@@ -38,8 +38,9 @@ def watch(event: str, arguments: tuple[object, ...]) -> None:
     global busy
     if event not in EVENTS or busy:
         return
-    if event == "open" and str(arguments[0]).endswith((".py", ".pyc", ".so")):
-        return
+    path = str(arguments[0])
+    if "__pycache__" in path or "site-packages" in path or path.endswith((".py", ".pyc", ".so")):
+        return  # compiled code is written by the first run and read by the next: no two runs would count the same
     names = stack(sys._getframe(1))
     if COUNT:
         seen.update({name.partition(":")[0] for name in names if name.startswith("stages/")})
