@@ -49,7 +49,7 @@ def test_the_same_recipe_and_seed_give_the_same_model_digest(straight, desk):
 def test_every_stage_touches_files(straight):
     """Otherwise no fault below would be where it is meant to be."""
     counts = [straight.operations.get(f"stages/{stage}.py", 0) for stage in STAGES]
-    assert min(counts) > 20, straight.operations
+    assert min(counts) >= 10, straight.operations
 
 
 @pytest.mark.parametrize("stage", STAGES)
