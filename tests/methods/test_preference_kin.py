@@ -8,7 +8,7 @@ import pytest
 from goldsmith import plugins
 from goldsmith.engines.chat import open_chat
 from goldsmith.engines.training.answers import pairs_of
-from goldsmith.engines.training.batches import flat_batch
+from goldsmith.engines.training.batches import Plan, flat_batch
 from goldsmith.engines.training.driver import TrainingJob, run_training
 from goldsmith.engines.training.guards import choose_way
 from goldsmith.engines.training.policy import Policy, load_model
@@ -101,3 +101,26 @@ def test_a_loss_that_needs_smoothing_says_so() -> None:
         plugins.build("methods", "dpo", {"loss": "exo_pair"})
     with pytest.raises(BadInput, match="no meaning"):
         plugins.build("methods", "dpo", {"loss": "ipo", "label_smoothing": 0.1})
+
+
+def test_kto_validates_the_same_where_prompts_cannot_be_shared(tiny_base: Path) -> None:
+    """Models whose attention cannot be steered give each row a line of its own."""
+    method, chat = Kto(), open_chat(tiny_base)
+    records = [r for word in WORDS[:4] for r in ratings(word)]
+    rows = [method.encode(chat, record, "r", str(i)) for i, record in enumerate(records)]
+    found = []
+    for way in ("flat", "padded"):
+        policy = Policy(load_model(tiny_base), chat, method, "unused")
+        policy.take(way)
+        plan = Plan(tuple(rows), 0, len(rows), 1, 500, 2, share=policy.shares)
+        prepared = method.prepare(policy, rows, plan)
+        with policy.evaluating():
+            found.append(method.evaluate(policy, rows, plan.over(rows), prepared))
+    assert found[0] == pytest.approx(found[1], abs=1e-4)
+    assert found[0]["loss"] == pytest.approx(0.5, abs=1e-3)
+
+
+def test_a_model_without_a_list_of_layers_is_not_compiled(tiny_base: Path) -> None:
+    policy = Policy(load_model(tiny_base), open_chat(tiny_base), Kto(), "unused")
+    policy.decoder = object()
+    assert policy.compile().startswith("nothing")

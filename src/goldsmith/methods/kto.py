@@ -120,7 +120,8 @@ class Kto(TrainingSettings):
     ) -> dict[str, float]:
         """Means over answers, with one reference point for all."""
         listed = list(batches)
-        plan = Plan(tuple(rows), 0, len(rows), 1, max(batch.tokens for batch in listed), 1)
+        capacity = max(batch.tokens for batch in listed)
+        plan = Plan(tuple(rows), 0, len(rows), 1, capacity, 1, share=policy.shares)
         kl = self._kl(policy, rows, plan, prepared)
         found = updating.means(listed, len(rows), lambda batch: self._losses(policy, rows, batch, prepared, kl))
         return {**found, "kl": kl}

@@ -31,7 +31,7 @@ from goldsmith.types.errors import BadInput, Tampered, Unavailable
 from goldsmith.types.record import Record
 
 FORWARD_TOKENS = {"cpu": 2048, "cuda": 16384}
-"""Tokens of a packed forward where the settings name none, by device."""
+"""Tokens of a packed forward where the settings name none, by device; any other device counts as a CPU."""
 COMPILE_TOKENS = 20_000_000
 """A run of so many tokens wins back the minute that compiling takes, on a model of a billion weights or so."""
 
@@ -183,11 +183,10 @@ class _Run:
         tokens = self.plan.steps * self.plan.rows_per_update * sum(row.tokens for row in self.data.train)
         long = tokens / len(self.data.train) >= COMPILE_TOKENS and self.policy.device.type == "cuda"
         if self.settings.compile == "on" or (self.settings.compile == "auto" and long):
-            self.policy.compile()
-            self.facts["compiled"] = "decoder layers"
+            self.facts["compiled"] = self.policy.compile()
 
     def _forward_tokens(self) -> int:
-        return self.settings.forward_tokens or FORWARD_TOKENS[self.policy.device.type]
+        return self.settings.forward_tokens or FORWARD_TOKENS.get(self.policy.device.type, FORWARD_TOKENS["cpu"])
 
     def _contract(self) -> dict[str, str]:
         return {
