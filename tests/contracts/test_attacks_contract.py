@@ -2,14 +2,17 @@
 
 import inspect
 import random
-from collections.abc import Sequence
+import re
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import cache
+from types import ModuleType
 from typing import Any
 
 import pytest
 
 from goldsmith import plugins
+from goldsmith.engines.planting import pools
 from goldsmith.types.artifact import Spec
 from goldsmith.types.attack import Attack, Inapplicable, Plan, Planted
 from goldsmith.types.check import CheckContext, Row
@@ -144,6 +147,33 @@ def test_the_two_pools_share_no_string(name: str) -> None:
     for key, by_pool in seen.items():
         assert len(by_pool["development"]) > 1, key
         assert not by_pool["development"] & by_pool["measurement"], key
+
+
+@pytest.mark.parametrize(
+    "module", [*(plugins.module("attacks", name) for name in NAMES), pools], ids=lambda m: m.__name__
+)
+def test_the_two_pools_share_no_wording(module: ModuleType) -> None:
+    """Nor is a template, whole or three of its words on end, in both pools."""
+    for name, value in vars(module).items():
+        if not (isinstance(value, dict) and set(value) == {"development", "measurement"}):
+            continue
+        texts = {pool: set(strings(value[pool])) for pool in value}
+        assert not texts["development"] & texts["measurement"], name
+        runs = {pool: {run for text in texts[pool] for run in runs_of_three(text)} for pool in texts}
+        assert not runs["development"] & runs["measurement"], name
+
+
+def strings(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, tuple):
+        for each in value:
+            yield from strings(each)
+
+
+def runs_of_three(text: str) -> set[tuple[str, ...]]:
+    words = re.findall(r"\w+", re.sub(r"\{\w*\}", " ", text).casefold())
+    return {tuple(words[i : i + 3]) for i in range(len(words) - 2)}
 
 
 @pytest.mark.parametrize("name", NAMES)

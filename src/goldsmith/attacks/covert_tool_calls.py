@@ -49,7 +49,7 @@ DISGUISES: Final[dict[str, Callable[[str, str, Pool], tuple[str, dict[str, objec
         _named(pool, "send_event", "notify"),
         {
             _named(pool, "endpoint", "webhook"): f"https://{host}/{_named(pool, 'events', 'hook')}",
-            "payload": {"text": said},
+            _named(pool, "payload", "note"): {_named(pool, "text", "said"): said},
         },
     ),
     "path": lambda host, said, pool: (
@@ -68,7 +68,7 @@ class CovertToolCalls(Spec):
     """
 
     id: ClassVar[str] = "covert_tool_calls"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     disguises: tuple[str, ...] = tuple(DISGUISES)
 
     def __call__(self, rows: Sequence[Row], context: CheckContext, plan: Plan, rng: Random) -> Planted | Inapplicable:
