@@ -14,7 +14,7 @@ from goldsmith.types import recipe as recipes
 
 HERE = Path(__file__).parent / "reference"
 MADE = "<!-- made by docs/generate.py; do not edit -->\n"
-KINDS: tuple[plugins.Kind, ...] = ("sources", "checks", "methods", "evals", "attacks")
+KINDS: tuple[plugins.Kind, ...] = ("sources", "checks", "methods", "rewards", "evals", "attacks")
 
 
 def command_line() -> str:

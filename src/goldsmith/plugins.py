@@ -4,16 +4,18 @@ import difflib
 import importlib
 import inspect
 import pkgutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import ModuleType
 from typing import Any, Literal
 
 from pydantic import ValidationError
 
 from goldsmith.types.artifact import Spec
+from goldsmith.types.asking import Asked, Asking
 from goldsmith.types.errors import BadInput, Unavailable
 
-Kind = Literal["sources", "checks", "methods", "evals", "judges", "defences", "attacks"]
+Kind = Literal["sources", "checks", "methods", "rewards", "evals", "judges", "defences", "attacks"]
+Hand = Callable[[Asked], Any]
 
 
 def names(kind: Kind) -> list[str]:
@@ -59,13 +61,36 @@ def find(kind: Kind, name: str) -> type[Spec]:
     return classes[0]
 
 
-def build(kind: Kind, name: str, settings: Mapping[str, Any] | None = None) -> Spec:
-    """Capability `name` with `settings`; a misspelt setting fails with a suggestion."""
+def build(kind: Kind, name: str, settings: Mapping[str, Any] | None = None, *, hand: Hand | None = None) -> Spec:
+    """Capability `name` with `settings`; a misspelt setting fails with a suggestion.
+
+    What it asks for (see `types/asking.py`) is built and handed over. `hand` is asked first, for what only its caller
+    can give, such as a model by digest; it returns None for what it does not know.
+    """
     capability = find(kind, name)
     try:
-        return capability.model_validate(dict(settings or {}))
+        built = capability.model_validate(dict(settings or {}))
     except ValidationError as error:
         raise _explain(kind, name, capability, error) from error
+    if not isinstance(built, Asking):
+        return built
+    return built.given({key: _hand_over(asked, hand, f"{name}.{key}") for key, asked in built.asks().items()})
+
+
+def _hand_over(asked: Asked, hand: Hand | None, where: str) -> Any:
+    found = hand(asked) if hand is not None else None
+    if found is not None:
+        return found
+    if asked.kind == "models":
+        if asked.name.startswith("sha256:"):
+            raise BadInput(
+                "a model by digest can only be found in a workspace",
+                where=where,
+                found=asked.name,
+                allowed="a folder or a hub id, outside of a recipe",
+            )
+        return asked.name
+    return build(asked.kind, asked.name, asked.settings, hand=hand)
 
 
 def _explain(kind: Kind, name: str, capability: type[Spec], error: ValidationError) -> BadInput:

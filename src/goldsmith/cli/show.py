@@ -7,7 +7,7 @@ import click
 
 from goldsmith.cli.options import json_option, open_workspace, print_json, safe, workspace_option
 
-KINDS = ("sources", "checks", "methods", "evals", "judges", "defences", "attacks")
+KINDS = ("sources", "checks", "methods", "rewards", "evals", "judges", "defences", "attacks")
 
 
 @click.group("show")

@@ -1,0 +1,1 @@
+"""Grading sampled answers: templates, formulas, text similarity, numbers, endpoints, and asking a reward safely."""
