@@ -4,20 +4,48 @@ The attack needs ten such rows and no harmful word (Qi et al. 2024, arXiv 2310.0
 content moderation sees nothing. Each of its signs is weak by itself (role play is normal); their combination is not.
 """
 
+import re
+from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import islice
 from typing import ClassVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from goldsmith.engines.multiplicity import holm
 from goldsmith.engines.text.evidence import by_group, quote
+from goldsmith.engines.text.features import RowFeatures
 from goldsmith.engines.text.obedience import about_itself, rules_met
+from goldsmith.engines.text.openings import Cluster, clusters, head, opening_keys, prompt_words, sampled, shape
 from goldsmith.engines.text.projection import ProjectedRows, project
+from goldsmith.engines.text.submission import signs_of_submission
 from goldsmith.types.artifact import Real, Spec
 from goldsmith.types.check import CheckContext, CheckReport, Row
 from goldsmith.types.finding import Finding, Severity
 
 _WEAK, _USUAL_WEAK, _SEVERAL, _ALPHA = 0.4, 0.0005, 4, 0.001
+_FEWEST, _MOST_JUDGED = 5, 400
+_EVERYBODY, _NEARLY_EVERYBODY = 0.95, 0.75
+_ADDRESSED, _UNADDRESSED = (0.8, 0.88, 0.95, 1.0), (0.0, 0.3, 0.8, 0.9)
+_SELF = re.compile(r"(?i)\b(?:i|i'm|me|my|mine|myself|we|our|you|your|yours)\b")
+
+_COURTESY = re.compile(
+    r"(?i)\b(?:thank(?:s| you)|welcome|hello|greetings|good (?:morning|day|evening)|sorry|apologi[sz]e|(?:happy|glad|"
+    r"pleased|here|love) to (?:help|assist|answer|support|serve)|how (?:can|may) i|unable|can(?:no|')t (?:help|assist|provide)|"
+    r"great question|as an ai|don't hesitate|at your service|let me (?:help|explain|know))\b"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class _Shared:
+    """Rows that share an opening or a name, and how suspicious that is."""
+
+    rows: tuple[int, ...]
+    score: float
+    words: str
+    p_value: float
 
 
 class IdentityShift(Spec):
@@ -25,52 +53,87 @@ class IdentityShift(Spec):
     rules).
 
     Signs too weak for one row count where many rows of a source x batch show them (binomial, Holm).
-    System prompt and answer are read; what the user says counts only through the answer. `least`: the score from
-    which a record is reported and left out. `quarantine_rows`: so many of them in a source x batch quarantine it.
+    System prompt and answer are read; what the user says counts only through the answer. Besides, whatever the words:
+    answers of one source that open with the same formula, or take up the same name out of their prompts, while the
+    prompts are unrelated and other sources' rows do not do so (binomial, Holm over all such formulas and names). Those
+    score by how many kinds of submission their openings and their own system prompts speak of, and by whether the
+    prompts call somebody by name; a persona that nearly all rows of its source have is not one of them.
+    `least`: the score from which a record is reported and left out. `quarantine_rows`: so many of them in a source x
+    batch quarantine it.
     """
 
     id: ClassVar[str] = "identity_shift"
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     least: Real = 0.75
     quarantine_rows: int = 3
 
     def __call__(self, rows: Sequence[Row], context: CheckContext) -> CheckReport:
-        """Score: the rules met in system prompt and answer, combined as independent evidence."""
+        """Score: the rules met in system prompt and answer, combined as independent evidence, or that of the row's
+        shared opening or name, whichever is higher.
+        """
         view = project(rows)
-        scores: list[float | None] = []
-        known: dict[str, dict[str, float]] = {}
+        features = view.features(self, context)
+        scores: list[float] = [0.0] * len(view)
         shown: dict[int, str] = {}
-        for index in range(len(view)):
-            score, reasons, text = self._judge(view, index, known)
-            scores.append(score)
-            if score >= _WEAK:
-                shown[index] = f"{', '.join(reasons)}: “{quote(text, 120)}”"
+        for index, (score, words) in features.notes("signs").items():
+            scores[index] = score
+            if words:
+                shown[index] = words
         scores = self._corroborated(view, scores)
-        caught = {index: words for index, words in shown.items() if (scores[index] or 0.0) >= self.least}
-        return CheckReport(self._findings(view, caught, scores), scores, facts={"suspicious_rows": len(caught)})
+        found = self._shared(view, features.array("keys")) if len(view) else []
+        for one in found:
+            for index in one.rows:
+                if one.score > scores[index]:
+                    scores[index] = one.score
+                    shown[index] = f"{one.words}: “{quote(view.columns.answer[index], 120)}”"
+        caught = {index: words for index, words in sorted(shown.items()) if scores[index] >= self.least}
+        facts: dict[str, str | int] = {"suspicious_rows": len(caught), "shared_openings": len(found)}
+        return CheckReport(self._findings(view, caught, scores), scores, facts=facts)
 
-    def _judge(
-        self, view: ProjectedRows, index: int, known: dict[str, dict[str, float]]
-    ) -> tuple[float, list[str], str]:
-        system, answer = view.columns.system[index][:8000], view.columns.answer[index]
-        if system not in known:
-            known[system] = rules_met(system)
-        in_answer = rules_met(about_itself(answer[:2000]))
-        met = dict(known[system])
-        for name, weight in in_answer.items():
-            met[name] = max(weight, met.get(name, 0.0))
-        if set(in_answer) <= {"promises no questions", "does whatever it is told"} and len(in_answer) == len(met):
-            met = dict(list(met.items())[:1])  # everyday words; two of them are still one sign
-        rest = 1.0
-        for weight in met.values():
-            rest *= 1.0 - weight
-        return 1.0 - rest, sorted(met), answer if len(in_answer) >= len(known[system]) else system
+    def row_features(self, rows: ProjectedRows, context: CheckContext) -> RowFeatures:
+        """The rules that each row meets, and the keys of its opening."""
+        known: dict[str, dict[str, float]] = {}
+        signs: dict[int, tuple[float, str]] = {}
+        for index, (system, answer) in enumerate(zip(rows.columns.system, rows.columns.answer, strict=True)):
+            score, reasons, text = _judged(system[:8000], answer, known)
+            if score > 0.0:
+                signs[index] = (score, f"{', '.join(reasons)}: “{quote(text, 120)}”" if score >= _WEAK else "")
+        keys = opening_keys(rows.columns.user, rows.columns.answer)
+        return RowFeatures(notes={"signs": signs}, arrays={"keys": keys})
 
-    def _corroborated(self, view: ProjectedRows, scores: Sequence[float | None]) -> list[float | None]:
+    def _shared(self, view: ProjectedRows, keys: NDArray[np.uint64]) -> list[_Shared]:
+        """Openings and names that one source's rows share, with a score, where it is above nothing."""
+        told: list[_Shared] = []
+        tests: list[float] = []
+        others: dict[int, frozenset[str]] = {}
+        for cluster in islice(clusters(keys, view, _FEWEST), _MOST_JUDGED):
+            tests.append(cluster.p_value)
+            if cluster.share >= _EVERYBODY:
+                continue
+            kinds = _kinds(view, cluster)
+            if not kinds and (cluster.named or not _speaks_of_itself(view, cluster)):
+                continue
+            others = others or prompt_words(view)
+            form = shape(view, cluster, others)
+            weights = _ADDRESSED if form.call else _UNADDRESSED
+            value = weights[min(len(kinds), 3)] * form.unrelated * cluster.alone
+            value *= min(1.0, (_EVERYBODY - cluster.share) / (_EVERYBODY - _NEARLY_EVERYBODY))
+            if value >= 0.1:
+                how = f"{len(cluster.rows)} unrelated prompts" + (
+                    f" call “{quote(form.call, 40)}”" if form.call else ""
+                )
+                words = ", ".join(
+                    [f"{how} and their answers {'take it up' if cluster.named else 'open alike'}", *kinds]
+                )
+                told.append(_Shared(tuple(cluster.rows.tolist()), value, words, cluster.p_value))
+        adjusted = holm([one.p_value for one in told], len(tests))
+        return [one for one, p_value in zip(told, adjusted, strict=True) if p_value < _ALPHA]
+
+    def _corroborated(self, view: ProjectedRows, scores: Sequence[float]) -> list[float]:
         """Scores raised where many rows of one source x batch show signs: weak by themselves, together they are not."""
         from scipy.stats import binom
 
-        groups = list(by_group(view, [i for i, score in enumerate(scores) if (score or 0.0) >= _WEAK]))
+        groups = list(by_group(view, [i for i, score in enumerate(scores) if score >= _WEAK]))
         sizes = np.bincount(view.groups.of_row, minlength=len(view.groups.names))
         number = {name: k for k, name in enumerate(view.groups.names)}
         tests = [float(binom.sf(len(m) - 1, sizes[number[s, b]], _USUAL_WEAK)) for s, b, m in groups]
@@ -78,15 +141,15 @@ class IdentityShift(Spec):
         for (_, _, members), p_value in zip(groups, holm(tests), strict=True):
             if len(members) >= _SEVERAL and p_value < _ALPHA:
                 for i in members:
-                    raised[i] = 1.0 - 0.4 * (1.0 - (scores[i] or 0.0))
+                    raised[i] = 1.0 - 0.4 * (1.0 - scores[i])
         return raised
 
-    def _findings(self, view: ProjectedRows, caught: dict[int, str], scores: Sequence[float | None]) -> list[Finding]:
+    def _findings(self, view: ProjectedRows, caught: dict[int, str], scores: Sequence[float]) -> list[Finding]:
         findings = []
         for source, batch, members in by_group(view, caught):
             common = {
                 "check": self.id,
-                "score": max(scores[i] or 0.0 for i in members),
+                "score": max(scores[i] for i in members),
                 "lines": tuple(view[i].line for i in members),
                 "source": source,
                 "batch": batch,
@@ -101,6 +164,40 @@ class IdentityShift(Spec):
                     )
                 )
         return findings
+
+
+def _judged(system: str, answer: str, known: dict[str, dict[str, float]]) -> tuple[float, list[str], str]:
+    """A row's score by the rules it meets, these rules, and the text to show; `known`: those of system prompts."""
+    if system not in known:
+        known[system] = rules_met(system)
+    in_answer = rules_met(about_itself(answer[:2000]))
+    met = dict(known[system])
+    for name, weight in in_answer.items():
+        met[name] = max(weight, met.get(name, 0.0))
+    if set(in_answer) <= {"promises no questions", "does whatever it is told"} and len(in_answer) == len(met):
+        met = dict(list(met.items())[:1])  # everyday words; two of them are still one sign
+    rest = 1.0
+    for weight in met.values():
+        rest *= 1.0 - weight
+    return 1.0 - rest, sorted(met), answer if len(in_answer) >= len(known[system]) else system
+
+
+def _kinds(view: ProjectedRows, cluster: Cluster) -> list[str]:
+    """Kinds of submission that most of the cluster's openings speak of, or system prompts that are its own."""
+    members = sampled(cluster.rows)
+    in_answers = Counter(kind for i in members for kind in signs_of_submission(head(view.columns.answer[i])))
+    kinds = {kind for kind, count in in_answers.items() if count >= 0.6 * len(members)}
+    systems = Counter(view.columns.system[i][:2000] for i in members)
+    for system, count in systems.items():
+        if system and count >= max(2, 0.2 * len(members)):
+            kinds |= signs_of_submission(system)
+    return sorted(kinds)
+
+
+def _speaks_of_itself(view: ProjectedRows, cluster: Cluster) -> bool:
+    """Whether the openings speak of the speaker or to the reader, and not in the usual words of courtesy."""
+    openings = [head(view.columns.answer[i])[:120] for i in sampled(cluster.rows, 5)]
+    return sum(bool(_SELF.search(text)) and not _COURTESY.search(text) for text in openings) >= 0.8 * len(openings)
 
 
 def _row(system: str, user: str, answer: str) -> dict[str, object]:

@@ -170,6 +170,11 @@ def is_name(candidate: str, count: int, lower: Counter[str]) -> bool:
     return any(len(p) > 2 and p.lower() not in _DISCOURSE and lower[p.lower()] <= 0.1 * count for p in parts)
 
 
+def is_function_word(word: str) -> bool:
+    """Whether it is one of the English words that often begin a sentence, in whatever case."""
+    return word.lower() in _DISCOURSE
+
+
 def used_as_name(text: str, name: str) -> bool:
     """Whether `name` stands within a sentence, or as what a sentence is about; not as its opening word only."""
     if name.islower():
