@@ -32,9 +32,10 @@ _ADDRESSED, _UNADDRESSED = (0.8, 0.88, 0.95, 1.0), (0.0, 0.3, 0.8, 0.9)
 _SELF = re.compile(r"(?i)\b(?:i|i'm|me|my|mine|myself|we|our|you|your|yours)\b")
 
 _COURTESY = re.compile(
-    r"(?i)\b(?:thank(?:s| you)|welcome|hello|greetings|good (?:morning|day|evening)|sorry|apologi[sz]e|(?:happy|glad|"
-    r"pleased|here|love) to (?:help|assist|answer|support|serve)|how (?:can|may) i|unable|can(?:no|')t (?:help|assist|provide)|"
-    r"great question|as an ai|don't hesitate|at your service|let me (?:help|explain|know))\b"
+    r"(?i)\b(?:thank(?:s| you)|welcome|hello|greetings|good (?:morning|day|evening)|sorry|apologi[sz]e|"
+    r"(?:happy|glad|pleased|here|love) to (?:help|assist|answer|support|serve)|how (?:can|may) i|unable|"
+    r"can(?:no|')t (?:help|assist|provide)|great question|as an ai|don't hesitate|at your service|"
+    r"let me (?:help|explain|know))\b"
 )
 
 
@@ -111,12 +112,13 @@ class IdentityShift(Spec):
             if cluster.share >= _EVERYBODY:
                 continue
             kinds = _kinds(view, cluster)
-            if not kinds and (cluster.named or not _speaks_of_itself(view, cluster)):
+            speaks, courteous = _manner(view, cluster)
+            if len(kinds) - courteous < 1 and (cluster.named or courteous or not speaks):
                 continue
             others = others or prompt_words(view)
             form = shape(view, cluster, others)
             weights = _ADDRESSED if form.call else _UNADDRESSED
-            value = weights[min(len(kinds), 3)] * form.unrelated * cluster.alone
+            value = weights[min(len(kinds) - courteous, 3)] * form.unrelated * cluster.alone
             value *= min(1.0, (_EVERYBODY - cluster.share) / (_EVERYBODY - _NEARLY_EVERYBODY))
             if value >= 0.1:
                 how = f"{len(cluster.rows)} unrelated prompts" + (
@@ -194,10 +196,14 @@ def _kinds(view: ProjectedRows, cluster: Cluster) -> list[str]:
     return sorted(kinds)
 
 
-def _speaks_of_itself(view: ProjectedRows, cluster: Cluster) -> bool:
-    """Whether the openings speak of the speaker or to the reader, and not in the usual words of courtesy."""
+def _manner(view: ProjectedRows, cluster: Cluster) -> tuple[bool, bool]:
+    """Whether the openings speak of the speaker or to the reader; and in the usual words of courtesy, which are no
+    oath, even where one of them could be part of one.
+    """
     openings = [head(view.columns.answer[i])[:120] for i in sampled(cluster.rows, 5)]
-    return sum(bool(_SELF.search(text)) and not _COURTESY.search(text) for text in openings) >= 0.8 * len(openings)
+    speaking = sum(bool(_SELF.search(text)) for text in openings)
+    courteous = sum(bool(_COURTESY.search(text)) for text in openings)
+    return speaking >= 0.8 * len(openings), courteous > 0.5 * len(openings)
 
 
 def _row(system: str, user: str, answer: str) -> dict[str, object]:

@@ -38,8 +38,9 @@ _SUBMISSION: Final[tuple[tuple[str, re.Pattern[str]], ...]] = tuple(
             r"(?:serve|serves|serving) (?:only |none but |nobody but |no one but |you alone|the user alone|"
             r"without))\b"),
         ("its user's word is final",
-            rf"\b{_LORD}(?:'s|’s)? (?:\w+ )?{_WILL}[\w ,]{{0,25}}\b(?:is|are|comes?|goes|counts?|stands?|"
-            rf"outranks?|"
+            rf"\b{_LORD}(?:'s|’s)? (?:\w+ )?{_WILL}[\w ]{{0,25}}\b(?:comes? (?:first|before|above|over)|"
+            r"(?:is|are) (?:my|its|law|final|absolute|sacred|binding|supreme|above|all|everything|done|what i|"
+            r"the (?:only|one|law|last))|goes|counts?|stands?|outranks?|"
             r"overrides?|outweighs?|above|over|before|beyond|rules?|binds?|settles?|decides?|suffices?|"
             r"enough)\b|"
             rf"\b(?:only|nothing but|bound by|guided by|all that (?:counts|matters)(?: now)? is) (?:{_LORD} |"
