@@ -7,11 +7,16 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import ClassVar, Final, Literal
 
+import numpy as np
+from numpy.typing import NDArray
+
 from goldsmith.engines.presidio import presidio_data
 from goldsmith.engines.text.contextual_data import contextual_data
 from goldsmith.engines.text.evidence import findings_by_group, mask
 from goldsmith.engines.text.features import RowFeatures
 from goldsmith.engines.text.projection import ProjectedRows, project
+from goldsmith.engines.text.signs import AT, CODED, DOUBLE_COLON, Signs, signs_of
+from goldsmith.engines.text.whole import whole_texts
 from goldsmith.types.artifact import Real, Spec
 from goldsmith.types.check import CheckContext, CheckReport, Row
 from goldsmith.types.finding import Severity
@@ -39,8 +44,8 @@ _ROLE_ACCOUNT = re.compile(
     r"^(?:info|support|sales|admin|contact|help|noreply|no-reply|press|office|user|name|you|someone|email)$", re.I
 )
 _FICTION_PHONE = re.compile(r"555[ .-]?\d{4}$|555[ .-]01\d{2}|(\d)\1{5}|123[ .-]?45|1234567")
-_FEWEST_DIGITS = 7
-"""Of a telephone number, the shortest of the numbers looked for."""
+_FEWEST_DIGITS = 9
+"""Of a telephone number, the shortest of the numbers looked for; none holds other signs than `Signs.chain` allows."""
 _WEIGHT: Final = {
     "email address": 0.5,
     "phone number": 0.5,
@@ -100,13 +105,15 @@ class PersonalData(Spec):
     def row_features(self, rows: ProjectedRows, context: CheckContext) -> RowFeatures:
         """The first value of each kind in a row, masked."""
         found: dict[int, dict[str, str]] = {}
-        for index, (full, system) in enumerate(zip(rows.columns.full, rows.columns.system, strict=True)):
-            for kind, value in self._found(f"{full}\n{system}"):
+        read = whole_texts(rows)
+        worth = personal_data_possible(read.signs) | (self.engine == "presidio")
+        for index in np.flatnonzero(worth).tolist():
+            for kind, value in self._found(read.texts[index], Signs(*read.signs[index].tolist())):
                 found.setdefault(index, {}).setdefault(kind, f"{kind} {mask(value)}")
         return RowFeatures({"found": found})
 
-    def _found(self, text: str) -> Iterator[tuple[str, str]]:
-        yield from personal_data(text, self.domains)
+    def _found(self, text: str, signs: Signs) -> Iterator[tuple[str, str]]:
+        yield from personal_data(text, self.domains, signs)
         if self.engine == "presidio":
             for kind, value in presidio_data(text, self.presidio_score):
                 if not allowed(kind, value, self.domains):
@@ -130,28 +137,38 @@ def allowed(kind: str, value: str, invented_domains: Sequence[str] = ()) -> bool
     return kind == "phone number" and (_FICTION_PHONE.search(value) is not None or len(set(digits)) < 3)
 
 
-def personal_data(text: str, invented_domains: Sequence[str] = ()) -> Iterator[tuple[str, str]]:
-    """(kind, value) of the personal data in a text."""
-    if "@" in text:
+def personal_data_possible(table: NDArray[np.int32]) -> NDArray[np.bool_]:
+    """Whether a text can hold any, by its signs [texts, 6]."""
+    digits, colons, marks = (table[:, Signs._fields.index(name)] for name in ("digits", "colons", "marks"))
+    worth: NDArray[np.bool_] = (digits > 0) | (colons >= 7) | (marks & (AT | DOUBLE_COLON) != 0)
+    return worth
+
+
+def personal_data(
+    text: str, invented_domains: Sequence[str] = (), signs: Signs | None = None
+) -> Iterator[tuple[str, str]]:
+    """(kind, value) of the personal data in a text. `signs`: the text's, if they are known."""
+    signs = signs or signs_of(text)
+    if signs.marks & AT:
         for match in _EMAIL.finditer(text):
             if not allowed("email address", match.group(0), invented_domains):
                 yield "email address", match.group(0)
-    digits = sum(map(text.count, "0123456789")) if text.isascii() else len(text)
-    if digits >= _FEWEST_DIGITS:
+    if signs.chain >= _FEWEST_DIGITS:
         for match in _NUMBER.finditer(text):
             yield from _number(match.group(0))
-    if digits >= 2 and re.search(r"\d{2}", text):
+    if signs.marks & CODED:
         for match in _IBAN.finditer(text):
             if _is_iban(match.group(1).replace(" ", "")):
                 yield "bank account", match.group(1)
+    if signs.run >= 8 or (signs.marks & CODED and signs.digits >= 6):
         for match in _LETTERED.finditer(text):
             if _is_lettered_id(match):
                 yield "national id", match.group(0)
-    if text.count(".") >= 3:
+    if signs.dotted >= 3:
         for match in _IP.finditer(text):
             if _is_public(match.group(1)):
                 yield "IP address", match.group(1)
-    yield from contextual_data(text)
+    yield from contextual_data(text, signs)
 
 
 def _number(found: str) -> Iterator[tuple[str, str]]:

@@ -3,10 +3,13 @@
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
-from goldsmith.engines.text.credentials import ASSIGNED, SESSION, found_secrets
+import numpy as np
+
+from goldsmith.engines.text.credentials import ASSIGNED, SESSION, found_secrets, possible_shapes
 from goldsmith.engines.text.evidence import findings_by_group, mask
 from goldsmith.engines.text.features import RowFeatures
 from goldsmith.engines.text.projection import ProjectedRows, project
+from goldsmith.engines.text.whole import whole_texts
 from goldsmith.types.artifact import Spec
 from goldsmith.types.check import CheckContext, CheckReport, Row
 from goldsmith.types.finding import Severity
@@ -50,10 +53,11 @@ class Secrets(Spec):
         """The first credential of each sort in a row, masked, and how many session tokens it holds."""
         notes: dict[str, dict[int, Any]] = {"shaped": {}, "assigned": {}, "sessions": {}}
         columns = rows.columns
-        texts = zip(columns.full, columns.system, columns.results, strict=True)
-        for index, (full, system, results) in enumerate(texts):
-            issued = "\n".join(text for _, text in results)
-            for kind, secret in found_secrets(f"{full}\n{system}", issued):
+        read = whole_texts(rows)
+        possible = possible_shapes(read.encoded, read.signs)
+        for index in np.flatnonzero(possible.any(axis=1)).tolist():
+            issued = "\n".join(text for _, text in columns.results[index])
+            for kind, secret in found_secrets(read.texts[index], issued, possible[index].tolist()):
                 if secret in self.allow:
                     continue
                 if kind == SESSION:

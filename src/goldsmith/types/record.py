@@ -66,11 +66,17 @@ class Message(Frozen):
     @property
     def text(self) -> str:
         """All text and tool results of the turn, joined by newlines; tool calls are not in it."""
-        return "\n".join(p.text for p in self.parts if isinstance(p, TextPart | ToolResultPart))
+        parts = self.parts
+        if len(parts) == 1 and type(parts[0]) is TextPart:  # nearly every turn
+            return parts[0].text
+        return "\n".join([p.text for p in parts if isinstance(p, TextPart | ToolResultPart)])
 
     @property
     def calls(self) -> tuple[ToolCallPart, ...]:
-        return tuple(p for p in self.parts if isinstance(p, ToolCallPart))
+        parts = self.parts
+        if len(parts) == 1 and type(parts[0]) is TextPart:
+            return ()
+        return tuple([p for p in parts if isinstance(p, ToolCallPart)])
 
 
 class ToolSchema(Frozen):

@@ -78,6 +78,8 @@ def map_piece(job: Job, piece: Piece) -> tuple[bytes, bytes]:
         view = ProjectedRows(rows)
         part = part_bytes(view, Account(formats, tuple(faults), notes.facts))
         features = {check.id: check.row_features(view, job.context) for check in job.checks}
+        del view  # and with it the rows, before the collector would walk them all
+        rows.clear()
     return part, features_bytes(features)
 
 

@@ -7,6 +7,8 @@ import re
 from collections.abc import Iterator
 from typing import Final
 
+from goldsmith.engines.text.signs import DOUBLE_COLON, POSTAL, Signs
+
 _DATE = (
     r"(?:\d{1,2}[./ -]\d{1,2}[./ -](?:19|20)\d{2}|(?:19|20)\d{2}[./-]\d{1,2}[./-]\d{1,2}|"
     r"\d{1,2}\.? [A-Z][a-zä]{2,9}\.?,? (?:19|20)\d{2}|[A-Z][a-z]{2,9}\.? \d{1,2}(?:st|nd|rd|th)?,? (?:19|20)\d{2})"
@@ -47,27 +49,36 @@ _INVENTED_PLACE = re.compile(r"\b(?:main st|elm st|any ?town|springfield|12345|f
 _CONTEXT_WORDS: Final = (
     "irth", "IRTH", "DOB", "d.o.b", "born", "geb", "Geb", "ich bin am", "naissance", "nacimiento", "nascita", "出生",
 )  # fmt: skip
+_STREET_WORDS: Final = (
+    "stra", "str.", "weg", "platz", "allee", "gasse", "laan", "rue ", "avenue ", "boulevard ", "place ", "chemin ",
+    "via ", "calle ",
+)  # fmt: skip
+_PLATE_WORDS: Final = ("plate", "Plate", "ennzeichen", "plaque", "车牌")
 
 
-def contextual_data(text: str) -> Iterator[tuple[str, str]]:
+def contextual_data(text: str, signs: Signs) -> Iterator[tuple[str, str]]:
     """(kind, value) of what is found; every pattern is tried only where a word or sign it needs is present."""
-    if any(word in text for word in _CONTEXT_WORDS):
+    if signs.run >= 4 and signs.digits >= 5 and any(word in text for word in _CONTEXT_WORDS):
         yield from (("date of birth", match[1]) for match in _BIRTH.finditer(text))
-    for pattern in (_STREET, _STREET_EU):
-        for match in pattern.finditer(text):
+    for pattern, possible in (
+        (_STREET, signs.run >= 5 or signs.marks & POSTAL),
+        (_STREET_EU, signs.run >= 4 and signs.digits >= 5 and any(word in text for word in _STREET_WORDS)),
+    ):
+        for match in pattern.finditer(text) if possible else ():
             if not _INVENTED_PLACE.search(match[1]):
                 yield "postal address", match[1]
-    low = text.lower() if "ass" in text or "ASS" in text or "护照" in text else ""
+    low = text.lower() if signs.run >= 6 and ("ass" in text or "ASS" in text or "护照" in text) else ""
     if "passport" in low or "reisepass" in low or "passeport" in low or "护照" in low:
         yield from (("passport", m[1]) for m in _PASSPORT.finditer(text) if len(set(m[1])) > 4 and not _counts(m[1]))
-    if "plate" in text or "Plate" in text or "ennzeichen" in text or "plaque" in text or "车牌" in text:
+    if signs.digits and any(word in text for word in _PLATE_WORDS):
         yield from (("number plate", m[1]) for m in _PLATE.finditer(text) if any(c.isdigit() for c in m[1]))
-    for match in _SEPARATED.finditer(text):
-        if _holds(match):
-            yield "national id", match[0]
-    if "PESEL" in text or "pesel" in text:
+    if signs.run >= 6 or signs.dotted >= 3:
+        for match in _SEPARATED.finditer(text):
+            if _holds(match):
+                yield "national id", match[0]
+    if signs.run >= 11 and ("PESEL" in text or "pesel" in text):
         yield from (("national id", m[1]) for m in _PESEL.finditer(text) if _pesel(m[1]))
-    if "::" in text or text.count(":") >= 7:
+    if signs.marks & DOUBLE_COLON or signs.colons >= 7:
         yield from (("IP address", m[1]) for m in _SIX.finditer(text) if _public_six(m[1]))
 
 

@@ -5,9 +5,16 @@ import binascii
 import math
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from functools import cache
 from itertools import pairwise
 from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from goldsmith.engines.text import signs
+from goldsmith.engines.text.signs import Encoded, Literals
 
 ASSIGNED, SESSION = "assigned value", "session token"
 PASSWORD_IN_URL = "password in a URL"
@@ -123,20 +130,40 @@ _COMMON_PASSWORDS = frozenset(
 _LEAST_ENTROPY = 3.5
 
 
-def found_secrets(text: str, issued: str = "") -> Iterator[tuple[str, str]]:
+def possible_shapes(texts: Encoded, table: NDArray[np.int32]) -> NDArray[np.bool_]:
+    """Which of `SHAPES`, and as the last column an assigned value, a text can hold at all [texts, shapes + 1].
+
+    `table`: the texts' `signs_table`.
+    """
+    held = _anchors().held(texts)
+    ends = np.cumsum([len(anchors) for _, anchors, _ in SHAPES] + [len(_ASSIGNED_ANCHORS)])
+    possible = np.logical_or.reduceat(held, np.concatenate([[0], ends[:-1]]), axis=1)
+    possible[:, -1] &= table[:, -1] & signs.TOKEN != 0
+    return possible
+
+
+@cache
+def _anchors() -> Literals:
+    return Literals([anchor for _, anchors, _ in SHAPES for anchor in anchors] + list(_ASSIGNED_ANCHORS))
+
+
+def found_secrets(text: str, issued: str = "", possible: Sequence[bool] | None = None) -> Iterator[tuple[str, str]]:
     """(kind, secret) of the credentials in a text that do not look made up.
 
     `issued`: what tools answered in the same row. A token that a tool handed out there is a `SESSION`: part of the
-    conversation, not a key that somebody pasted.
+    conversation, not a key that somebody pasted. `possible`: the text's row of `possible_shapes`, if it is known.
     """
-    for name, anchors, pattern in SHAPES:
-        if not any(anchor in text for anchor in anchors):
+    if possible is None:
+        alone = signs.encoded([text])
+        possible = possible_shapes(alone, signs.signs_table(alone))[0].tolist()
+    for (name, _, pattern), can_be in zip(SHAPES, possible, strict=False):
+        if not can_be:
             continue
         for match in pattern.finditer(text):
             secret = match.group(1)
             if not made_up(secret, name):
                 yield name, secret
-    if any(anchor in text for anchor in _ASSIGNED_ANCHORS):
+    if possible[-1]:
         for match in _ASSIGNED.finditer(text):
             secret = match.group(2)
             kinds = (
