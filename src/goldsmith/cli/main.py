@@ -16,6 +16,7 @@ from goldsmith.types.errors import INTERRUPTED_EXIT_CODE, GoldsmithError, Unavai
 COMMANDS = {
     "demo": "The whole circle in a small world, with a poisoned delivery; ends in a report.",
     "init": "Make a workspace: the folder that holds all evidence.",
+    "import-recipe": "Write a recipe from a configuration of LLaMA-Factory or Axolotl, with an account of every line.",
     "run": "Run the whole circle of a recipe: sources in, verdict out.",
     "sign": "Sign a file as the next delivery of a source.",
     "collect": "Take in the signed deliveries a recipe names.",
@@ -36,7 +37,8 @@ COMMANDS = {
     "verify": "Check every byte, signature and link of a workspace, offline.",
     "doctor": "Say what this machine has, and what is missing.",
 }
-"""Every subcommand with its one-line help, in the order of the data's way. The module has the command's name."""
+"""Every subcommand with its one-line help, in the order of the data's way. The module has the command's name (`_` for
+`-`)."""
 
 BUG_EXIT_CODE = 70  # sysexits.h EX_SOFTWARE: not one of the codes that mean something to a pipeline
 
@@ -50,7 +52,7 @@ class _LazyGroup(click.Group):
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:  # noqa: ARG002
         if name not in COMMANDS:
             return None
-        command: click.Command = importlib.import_module(f"goldsmith.cli.{name}").command
+        command: click.Command = importlib.import_module(f"goldsmith.cli.{name.replace('-', '_')}").command
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002

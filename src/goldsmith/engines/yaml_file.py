@@ -63,6 +63,15 @@ def read_yaml(path: Path | str, model: type[AnyModel]) -> AnyModel:
     return parse_yaml(data, model, name=str(where))
 
 
+def read_plain(path: Path) -> tuple[Any, dict[Steps, tuple[int, int]]]:
+    """A YAML file's plain data, and line and column of every key and item. Errors: as `read_yaml`."""
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise Unavailable("the file cannot be read", where=str(path), found=error.strerror) from error
+    return _Reader(str(path)).read(data)
+
+
 def parse_yaml(data: bytes | str, model: type[AnyModel], *, name: str = "text") -> AnyModel:
     """`read_yaml` for YAML text that is already here; `name` stands for the file in messages."""
     value, places = _Reader(name).read(data)

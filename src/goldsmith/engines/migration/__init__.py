@@ -1,0 +1,1 @@
+"""Other trainers' configuration files as recipes, with an account of every line."""

@@ -1,0 +1,94 @@
+"""What is tuned and by which loss, in this installation's words; what it does not have is said, never guessed at."""
+
+from collections.abc import Sequence
+
+from goldsmith.engines.migration.draft import Draft, Outcome
+
+PREFERENCE = ("dpo", "simpo", "orpo")
+"""Methods that learn from pairs; also `reward_model`."""
+
+
+def choose(
+    draft: Draft, key: str, methods: Sequence[str], theirs: str, text: str = "", *, changed: bool = False
+) -> bool:
+    """Take the first of `methods` that this installation has; whether there is one."""
+    for name in methods:
+        if name in draft.targets.methods:
+            draft.method = name
+            outcome: Outcome = "changed" if changed else "taken" if draft.given.has(key) else "added"
+            draft.note(key, outcome, text, to=f"method: {name}")
+            return True
+    draft.missing(
+        key,
+        f"{theirs} is not supported yet",
+        f"train by another method ({', '.join(sorted(draft.targets.methods))}), or wait for a version that has it",
+    )
+    return False
+
+
+def lora(
+    draft: Draft,
+    keys: dict[str, str],
+    *,
+    rank: int,
+    alpha: float,
+    dropout: float,
+    targets: Sequence[str] | None,
+    targets_text: str = "",
+) -> None:
+    """Low-rank adapters. `keys`: how they call `rank`, `alpha`, `dropout`, `targets`; no targets: all linear layers."""
+    draft.adapter["kind"] = "lora"
+    draft.put(keys["rank"], "adapter.rank", rank)
+    draft.put(keys["alpha"], "adapter.alpha", float(alpha))
+    draft.put(keys["dropout"], "adapter.dropout", float(dropout), "" if draft.given.has(keys["dropout"]) else "0 there")
+    chosen = ("all-linear",) if targets is None else tuple(targets)
+    draft.put(
+        keys["targets"],
+        "adapter.targets",
+        list(chosen),
+        targets_text or ("all linear layers but the head" if targets is None else ""),
+    )
+
+
+def option(draft: Draft, key: str, setting: str, value: object, what: str, instead: str) -> None:
+    """A setting that exists in some versions only."""
+    if draft.can(setting):
+        draft.put(key, setting, value)
+    else:
+        draft.missing(key, f"{what} is not supported yet", instead)
+
+
+def pair_loss(draft: Draft, key: str, loss: str, smoothing_key: str, smoothing: float) -> None:
+    """A loss of DPO's family by the name both tools and TRL give it; label smoothing with it."""
+    draft.put(key, "loss", loss)
+    if smoothing:
+        draft.put(
+            smoothing_key,
+            "label_smoothing",
+            smoothing,
+            "conservative DPO: the share of pairs believed to be the wrong way round",
+        )
+    elif draft.given.has(smoothing_key):
+        draft.note(smoothing_key, "taken", "none")
+
+
+def quantised(draft: Draft, key: str, bits: int) -> None:
+    """A frozen base in few bits under an adapter."""
+    if bits == 4 and "qlora" in draft.targets.adapter_kinds and draft.adapter.get("kind") == "lora":
+        draft.put(key, "adapter.kind", "qlora", "the base in 4 bits (NF4, bitsandbytes), on a GPU")
+        return
+    draft.missing(
+        key,
+        f"a base in {bits} bits is not supported{' yet' if bits == 4 else ''}",
+        "LoRA on a whole base is written; goldsmith fit says whether it fits your memory",
+    )
+
+
+def frozen_layers(draft: Draft, key: str = "finetuning_type") -> None:
+    """Only some layers trained (`freeze`)."""
+    draft.missing(
+        key,
+        "tuning some layers and freezing the others is not supported yet",
+        "LoRA is written; set adapter.kind to none to tune the whole model",
+    )
+    draft.adapter["kind"] = "lora"
