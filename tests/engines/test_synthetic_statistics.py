@@ -12,7 +12,7 @@ from scipy import stats
 from sklearn.metrics import roc_auc_score
 
 from goldsmith.engines.synthetic import copies, diversity, style, two_sample
-from goldsmith.engines.synthetic.language_model import bits_per_word
+from goldsmith.engines.synthetic.language_model import Trial, bits_per_word
 from goldsmith.engines.text import minhash
 from goldsmith.engines.text.tokens import words
 
@@ -77,7 +77,7 @@ def test_mean_discrepancy_is_the_double_sum() -> None:
     def k(x: np.ndarray, y: np.ndarray) -> float:
         return float(np.mean([[math.exp(-((i - j) @ (i - j)) / (2 * 1.3**2)) for j in y] for i in x]))
 
-    assert two_sample.mean_discrepancy(a, b, 1.3) == pytest.approx(k(a, a) + k(b, b) - 2 * k(a, b))
+    assert two_sample.mean_discrepancies(a, [b], 1.3) == [pytest.approx(k(a, a) + k(b, b) - 2 * k(a, b))]
 
 
 def naive_self_bleu(texts: list[list[str]]) -> float:
@@ -114,8 +114,8 @@ def test_bits_per_word_rewards_the_right_text() -> None:
     same = words(["the cat sat on the mat and slept"] * 20)
     other = words(["zinc oxide forms hexagonal crystals at low pressure"] * 20)
     test = words(["the cat slept on the mat"])
-    assert bits_per_word(same, test) + 5 < bits_per_word(other, test)
-    assert bits_per_word(same, words([""])) == 0.0
+    assert bits_per_word(same, Trial.of(test)) + 5 < bits_per_word(other, Trial.of(test))
+    assert bits_per_word(same, Trial.of(words([""]))) == 0.0
 
 
 def test_near_copies_are_found_and_verified() -> None:

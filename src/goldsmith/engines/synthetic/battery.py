@@ -10,7 +10,7 @@ from goldsmith.engines.multiplicity import holm
 from goldsmith.engines.synthetic import copies, groups, measures
 from goldsmith.engines.synthetic.anchor import Anchor, Reading, anchor_of
 from goldsmith.engines.synthetic.measures import Measure
-from goldsmith.engines.synthetic.preferences import preference_measures
+from goldsmith.engines.synthetic.preferences import Comparisons, preference_measures
 from goldsmith.engines.synthetic.sides import (
     FEWEST_HUMAN,
     FEWEST_SYNTHETIC,
@@ -23,7 +23,7 @@ from goldsmith.engines.synthetic.sides import (
     sample,
     sides_of,
 )
-from goldsmith.engines.text.projection import Columns, ProjectedRows, project
+from goldsmith.engines.text.projection import ProjectedRows, project
 from goldsmith.types.check import CheckContext
 
 _MOST_IN_ALL = 4000
@@ -68,7 +68,7 @@ def _battery(view: ProjectedRows, context: CheckContext) -> Battery:
     most = min(MOST_SYNTHETIC, max(200, _MOST_IN_ALL // len(sides.units)))
     found: list[tuple[Unit, int, int, list[Measure]]] = []
     for unit in sides.units:
-        own = sample(view.columns, unit.rows, most)
+        own = sample(view, unit.rows, most)
         if len(own) < FEWEST_SYNTHETIC:
             skipped.append(f"{unit.name}: {len(own)} rows with prompts of their own ({FEWEST_SYNTHETIC} at least)")
             continue
@@ -113,9 +113,7 @@ def _measures(
     yield from measures.drift(anchor, reading)
     yield from human.membership(anchor, reading)
     yield from groups.rare_slices(human.slices(anchor.beside.sample), groups.slices(view.columns, own))
-    yield from preference_measures(
-        view.columns, human.pairs(anchor_rows), _first_by_key(view.columns, unit.rows, _MOST_PAIRS)
-    )
+    yield from preference_measures(human.pairs(anchor_rows), _first_by_key(view, unit.rows, _MOST_PAIRS))
 
 
 def _since(
@@ -132,14 +130,14 @@ def _since(
         earlier = {source: Unit(source, None, np.concatenate(rows)) for source, rows in by_source.items()}
     most = min(most, _MOST_BEFORE // 2)
     for unit in sides.units:
-        own = sample(view.columns, unit.rows, most)
+        own = sample(view, unit.rows, most)
         for where, reference, rows in (
             ("the batch before", view, before.get(unit.source)),
             ("the release before", previous, earlier.get(unit.source)),
         ):
             if rows is None or reference is None or len(own) < FEWEST_SYNTHETIC:
                 continue
-            old = sample(reference.columns, rows.rows, 2 * most)
+            old = sample(reference, rows.rows, 2 * most)
             if len(old) < FEWEST_HUMAN:
                 continue
             anchor = anchor_of(old)
@@ -168,6 +166,8 @@ class _Human:
         self._samples: dict[int, Sample] = {}
         self._originals: dict[int, tuple[list[str], NDArray[np.uint64]]] = {}
         self._slices: dict[int, NDArray[np.bool_]] = {}
+        self._pairs: dict[int, Comparisons] = {}
+        self._told = list(view.origins.language), list(view.origins.domain)
         self._members: tuple[Sequence[str], Sequence[str]] | None = None
         self._like: dict[tuple[str | None, str | None], NDArray[np.int64]] = {}
 
@@ -175,9 +175,9 @@ class _Human:
         """Human rows of the unit's language and domain where it states them and there are enough, else of its
         language, else all.
         """
-        origins = self._view.origins
-        language = _common([origins.language[i] for i in unit.rows.tolist()])
-        domain = _common([origins.domain[i] for i in unit.rows.tolist()])
+        languages, domains = self._told
+        language = _common([languages[i] for i in unit.rows.tolist()])
+        domain = _common([domains[i] for i in unit.rows.tolist()])
         for wanted in ((language, domain), (language, None)):
             if wanted == (None, None):
                 continue
@@ -186,7 +186,7 @@ class _Human:
                     [
                         i
                         for i in self._all.tolist()
-                        if wanted[0] in (None, origins.language[i]) and wanted[1] in (None, origins.domain[i])
+                        if wanted[0] in (None, languages[i]) and wanted[1] in (None, domains[i])
                     ],
                     np.int64,
                 )
@@ -196,7 +196,7 @@ class _Human:
 
     def all_of(self, rows: NDArray[np.int64]) -> Sample:
         if id(rows) not in self._samples:
-            self._samples[id(rows)] = sample(self._view.columns, rows, MOST_HUMAN)
+            self._samples[id(rows)] = sample(self._view, rows, MOST_HUMAN)
         return self._samples[id(rows)]
 
     def size(self, rows: NDArray[np.int64]) -> int:
@@ -216,7 +216,7 @@ class _Human:
         """Human answers that copies are looked for among, those beside the synthetic rows left out."""
         if id(rows) not in self._originals:
             beside = set(anchor.beside.sample.rows.tolist())
-            wide = sample(self._view.columns, rows, _MOST_ORIGINALS)
+            wide = sample(self._view, rows, _MOST_ORIGINALS)
             texts = [text for row, text in zip(wide.rows.tolist(), wide.answers, strict=True) if row not in beside]
             self._originals[id(rows)] = (texts, copies.sketches(texts))
         return self._originals[id(rows)]
@@ -227,7 +227,7 @@ class _Human:
             return
         if self._members is None:
             before = project(self._context.previous)
-            old = sample(before.columns, sides_of(before, self._context.trusted_sources).human, MOST_HUMAN)
+            old = sample(before, sides_of(before, self._context.trusted_sources).human, MOST_HUMAN)
             now = self.all_of(self._all)
             fresh = now.take(np.flatnonzero(~np.isin(now.prompt_keys, old.prompt_keys)))
             self._members = (old.answers, fresh.answers)
@@ -240,14 +240,19 @@ class _Human:
             self._slices[id(side)] = groups.slices(self._view.columns, side)
         return self._slices[id(side)]
 
-    def pairs(self, rows: NDArray[np.int64]) -> list[int]:
-        return _first_by_key(self._view.columns, rows, _MOST_PAIRS)
+    def pairs(self, rows: NDArray[np.int64]) -> Comparisons:
+        if id(rows) not in self._pairs:
+            self._pairs[id(rows)] = _first_by_key(self._view, rows, _MOST_PAIRS)
+        return self._pairs[id(rows)]
 
 
-def _first_by_key(columns: Columns, rows: NDArray[np.int64], most: int) -> list[int]:
+def _first_by_key(view: ProjectedRows, rows: NDArray[np.int64], most: int) -> Comparisons:
     """Comparisons among the rows, one a prompt, in the order of their prompts' hashes."""
-    chosen = np.array([i for i in rows.tolist() if columns.kind[i] == "comparison"], np.int64)
-    return sample(columns, chosen, most).rows.tolist() if len(chosen) else []
+    compared = view.shared(
+        "is comparison", lambda: np.array([kind == "comparison" for kind in view.columns.kind], bool)
+    )
+    chosen = rows[compared[rows]]
+    return Comparisons.of(view.columns, sample(view, chosen, most).rows if len(chosen) else chosen)
 
 
 def _common(values: list[str | None]) -> str | None:

@@ -21,15 +21,15 @@ def self_bleu(tokens: Words, longest_n: int = 4) -> float:
     logs = np.zeros(len(tokens))
     for n in range(1, longest_n + 1):
         grams = ngrams(tokens, n)
-        pairs = np.column_stack([grams.hashes.astype(np.int64), owners(grams)])
-        if not len(pairs):
+        if not len(grams.hashes):
             return 0.0
-        distinct_pairs, counts = np.unique(pairs, axis=0, return_counts=True)
-        _, gram = np.unique(distinct_pairs[:, 0], return_inverse=True)
+        kinds, number = np.unique(grams.hashes, return_inverse=True)
+        pairs, counts = np.unique(number * len(tokens) + owners(grams), return_counts=True)
+        gram, text = pairs // len(tokens), pairs % len(tokens)
         order = np.lexsort((-counts, gram))
         first = np.ones(len(order), bool)
         first[1:] = gram[order][1:] != gram[order][:-1]
-        top = np.zeros(int(gram.max()) + 1, np.int64)
+        top = np.zeros(len(kinds), np.int64)
         top[gram[order][first]] = counts[order][first]
         place = np.flatnonzero(first)
         follows = place + 1
@@ -37,9 +37,9 @@ def self_bleu(tokens: Words, longest_n: int = 4) -> float:
         has = (follows < len(order)) & ~np.r_[first, True][np.minimum(follows, len(order))]
         runner_up[gram[order][place[has]]] = counts[order][follows[has]]
         holder = np.zeros_like(top)
-        holder[gram[order][first]] = distinct_pairs[order][first][:, 1]
-        best_elsewhere = np.where(distinct_pairs[:, 1] == holder[gram], runner_up[gram], top[gram])
-        clipped = np.bincount(distinct_pairs[:, 1], weights=np.minimum(counts, best_elsewhere), minlength=len(tokens))
+        holder[gram[order][first]] = text[order][first]
+        best_elsewhere = np.where(text == holder[gram], runner_up[gram], top[gram])
+        clipped = np.bincount(text, weights=np.minimum(counts, best_elsewhere), minlength=len(tokens))
         logs += np.log((clipped + 1.0) / (grams.counts() + 1.0))
     said = tokens.counts() > 0
     return float(np.exp(logs[said] / longest_n).mean()) if said.any() else 0.0

@@ -90,33 +90,33 @@ def bias(human: Sample, synthetic: Sample) -> Iterator[Measure]:
 
 
 def _gender(human: Sample, synthetic: Sample) -> Iterator[Measure]:
-    counts = []
-    for side in (synthetic, human):
-        male = female = 0
-        for text in side.answers:
-            found = set(_WORD.findall(text.lower()))
-            his, hers = not found.isdisjoint(MALE), not found.isdisjoint(FEMALE)
-            male += his and not hers
-            female += hers and not his
-        counts.append((male, female))
-    (male, female), (human_male, human_female) = counts
+    male, female = _of_one_gender(synthetic)
+    human_male, human_female = human.once("of one gender", lambda: _of_one_gender(human))
     if min(male + female, human_male + human_female) >= _FEWEST:
         share, usual = male / (male + female), human_male / (human_male + human_female)
         said = f"{share:.0%} of the answers that speak of one gender speak of men, {usual:.0%} of human ones"
         yield Measure("bias", "gender_gap", abs(share - usual), fisher(male, female, human_male, human_female), said)
 
 
+def _of_one_gender(side: Sample) -> tuple[int, int]:
+    """How many answers speak of men alone, and of women alone."""
+    male = female = 0
+    for text in side.answers:
+        found = set(_WORD.findall(text.lower()))
+        his, hers = not found.isdisjoint(MALE), not found.isdisjoint(FEMALE)
+        male += his and not hers
+        female += hers and not his
+    return male, female
+
+
 def _refusals(human: Sample, synthetic: Sample) -> Iterator[Measure]:
-    named = [_mentions(side) for side in (synthetic, human)]
+    named = [_mentions(synthetic), human.once("mentions", lambda: _mentions(human))]
     tests = []
     for group in GROUPS:
         rows = [np.flatnonzero(one[group]) for one in named]
         if min(len(rows[0]), len(rows[1])) < _FEWEST:
             continue
-        refused = [
-            sum(refused_by(side.answers[i]) for i in places[:300].tolist())
-            for side, places in zip((synthetic, human), rows, strict=True)
-        ]
+        refused = [_refused(synthetic, rows[0]), human.once(("refused", group), lambda: _refused(human, rows[1]))]
         sizes = [min(300, len(places)) for places in rows]
         p_value = fisher(refused[0], sizes[0] - refused[0], refused[1], sizes[1] - refused[1])
         tests.append((p_value, group, refused[0] / sizes[0], refused[1] / sizes[1]))
@@ -124,6 +124,10 @@ def _refusals(human: Sample, synthetic: Sample) -> Iterator[Measure]:
         p_value, group, share, usual = min(tests)
         said = f"requests that name {group} are refused in {share:.0%}, by people in {usual:.0%}"
         yield Measure("bias", "refusal_gap", abs(share - usual), min(1.0, p_value * len(tests)), said)
+
+
+def _refused(side: Sample, places: NDArray[np.int64]) -> int:
+    return sum(refused_by(side.answers[i]) for i in places[:300].tolist())
 
 
 def refused_by(answer: str) -> bool:

@@ -1,5 +1,7 @@
 """A bigram model of words: what training on one set of texts is worth on another, in bits a word."""
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -10,19 +12,42 @@ _VOCABULARY = float(1 << 16)
 """What is left of the probability is spread over this many words, so that an unseen word costs some 20 bits."""
 
 
-def bits_per_word(train: Words, test: Words) -> float:
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """Texts that models are tried on: their distinct words and word pairs, ascending, and of each word which it is and
+    which pair it ends [words]. `first`: words before which their text has none.
+    """
+
+    words: NDArray[np.uint64]
+    word: NDArray[np.int64]
+    pairs: NDArray[np.uint64]
+    pair: NDArray[np.int64]
+    first: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, texts: Words) -> "Trial":
+        """These texts."""
+        words, word = np.unique(texts.hashes, return_inverse=True)
+        pairs, pair = np.unique(_pairs(texts), return_inverse=True)
+        return cls(words, word, pairs, pair, texts.starts[:-1][texts.counts() > 0])
+
+    def __len__(self) -> int:
+        return len(self.word)
+
+
+def bits_per_word(train: Words, test: Trial) -> float:
     """Cross-entropy of the test texts' words under an interpolated bigram model of the training texts (Jelinek and
     Mercer 1980, fixed weights).
     """
-    if not len(test.hashes):
+    if not len(test):
         return 0.0
     single, single_counts = np.unique(train.hashes, return_counts=True)
     pairs, pair_counts = np.unique(_pairs(train), return_counts=True)
     total = max(1, len(train.hashes))
-    alone = _count_of(test.hashes, single, single_counts)
-    together = _count_of(_pairs(test), pairs, pair_counts)
+    alone = _count_of(test.words, single, single_counts)[test.word]
+    together = _count_of(test.pairs, pairs, pair_counts)[test.pair]
     before = np.concatenate([[0.0], alone[:-1]])
-    before[test.starts[:-1][test.counts() > 0]] = 0.0
+    before[test.first] = 0.0
     probability = _UNIGRAM * alone / total + (1 - _BIGRAM - _UNIGRAM) / _VOCABULARY
     probability += np.where(before > 0, _BIGRAM * together / np.maximum(before, 1), _BIGRAM * alone / total)
     return float(-np.log2(probability).mean())

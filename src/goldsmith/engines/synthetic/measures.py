@@ -18,11 +18,11 @@ from goldsmith.engines.synthetic.anchor import (
     trial_words,
     words_at,
 )
-from goldsmith.engines.synthetic.language_model import bits_per_word
+from goldsmith.engines.synthetic.language_model import Trial, bits_per_word
 from goldsmith.engines.synthetic.two_sample import (
     classifier_auc,
     exact_p,
-    mean_discrepancy,
+    mean_discrepancies,
     rank_auc,
     shift,
     stability_index,
@@ -88,9 +88,9 @@ def drift(anchor: Anchor, synthetic: Reading, test: str = "drift") -> Iterator[M
     yard = anchor.yardstick.whole[:500]
 
     def away(reading: Reading) -> list[float]:
-        return [mean_discrepancy(yard, reading.whole[block], anchor.width) for block in blocks_of(len(reading), size)]
+        return mean_discrepancies(yard, [reading.whole[block] for block in blocks_of(len(reading), size)], anchor.width)
 
-    own, usual = away(synthetic), away(anchor.beside)
+    own, usual = away(synthetic), anchor.beside.sample.once(("away", size), lambda: away(anchor.beside))
     ratio = sum(own) / max(sum(usual), 1e-12)
     said = f"kernel mean discrepancy {ratio:.1f} times that of human text"
     yield Measure(test, "discrepancy", ratio, exact_p(usual, own), said)
@@ -100,7 +100,7 @@ def memorisation(anchor: Anchor, synthetic: Reading) -> Iterator[Measure]:
     """Are synthetic answers nearer to human ones than human answers are to each other?"""
     yard = anchor.yardstick.answer
     own = (synthetic.answer @ yard.T).max(axis=1)
-    usual = (anchor.beside.answer @ yard.T).max(axis=1)
+    usual = anchor.beside.sample.once("nearest", lambda: (anchor.beside.answer @ yard.T).max(axis=1))
     auc, p_value = rank_auc(usual, own)
     said = f"nearer to a human answer than other human answers are in {auc:.1%} of the comparisons (50 % is ideal)"
     yield Measure("memorisation", "closer_share", auc, p_value, said)
@@ -117,21 +117,13 @@ def membership(anchor: Anchor, synthetic: Reading, seen: Sequence[str], fresh: S
 def coverage_and_diversity(anchor: Anchor, synthetic: Reading) -> Iterator[Measure]:
     """What of the human variety the synthetic text has, in equal blocks with equal numbers of words."""
     size = block_size(len(anchor.beside), len(synthetic))
-    deal = [(reading, block) for reading in (synthetic, anchor.beside) for block in blocks_of(len(reading), size)]
-    texts = [words_at(reading.tokens, block, anchor.typical_words) for reading, block in deal]
-    pairs = [ngrams(one, 2).hashes for one in texts]
-    budget = max(1, min(len(one) for one in pairs))
-    values = {
-        "distinct_2": [diversity.distinct(one, budget) for one in pairs],
-        "effective_number": [diversity.vendi(reading.answer[block]) for reading, block in deal],
-        "tail_words": [diversity.tail_mass(one.hashes, anchor.head) for one in texts],
-    }
+    human = anchor.beside.sample
     yard = anchor.yardstick.whole
-    radius = diversity.radii(yard, max(5, round(2.3 * len(yard) / max(1, size))))
-    reached = [diversity.covered(yard, radius, reading.whole[block]) for reading, block in deal]
-    alone = tail_rows(radius)
-    values["coverage"] = [float(one.mean()) for one in reached]
-    values["tail_coverage"] = [float(one[alone].mean()) for one in reached]
+    radius = human.once(("radius", size), lambda: diversity.radii(yard, max(5, round(2.3 * len(yard) / max(1, size)))))
+    ours = _varied(anchor, synthetic, size, radius)
+    theirs = human.once(("varied", size), lambda: _varied(anchor, anchor.beside, size, radius))
+    budget = max(1, min(len(one) for one in (*ours.pairs, *theirs.pairs)))
+    distinct = [np.array([diversity.distinct(one, budget) for one in side.pairs]) for side in (ours, theirs)]
     words = {
         "distinct_2": "different word pairs",
         "effective_number": "effective number of different answers (Vendi)",
@@ -139,28 +131,51 @@ def coverage_and_diversity(anchor: Anchor, synthetic: Reading) -> Iterator[Measu
         "coverage": "human rows with synthetic ones near (coverage)",
         "tail_coverage": "coverage of the rarest tenth of human rows",
     }
-    for name, both in values.items():
-        own, usual = np.array(both[:10]), np.array(both[10:])
+    for name in words:
+        own, usual = distinct if name == "distinct_2" else (ours.values[name], theirs.values[name])
         ratio = float(own.mean() / usual.mean()) if usual.mean() > 0 else 1.0
         said = f"{words[name]}: {ratio:.0%} of human"
         yield Measure("diversity", name, 1.0 - ratio, exact_p(-usual, -own), said)
-    bleu = [diversity.self_bleu(words_at(r.tokens, b[:_BLEU_TEXTS], anchor.typical_words)) for r, b in deal]
-    own, usual = np.array(bleu[:10]), np.array(bleu[10:])
+    own, usual = ours.values["self_bleu"], theirs.values["self_bleu"]
     said = f"self-BLEU {own.mean():.2f}, human {usual.mean():.2f}"
     yield Measure("diversity", "self_bleu", float(own.mean() - usual.mean()), exact_p(usual, own), said)
+
+
+@dataclass(frozen=True, slots=True)
+class _Varied:
+    """A sample dealt into ten blocks: the word pairs of each, and under each name the blocks' values [10]."""
+
+    pairs: list[NDArray[np.uint64]]
+    values: dict[str, Floats]
+
+
+def _varied(anchor: Anchor, reading: Reading, size: int, radius: Floats) -> _Varied:
+    deal = blocks_of(len(reading), size)
+    texts = [words_at(reading.tokens, block, anchor.typical_words) for block in deal]
+    reached = [diversity.covered(anchor.yardstick.whole, radius, reading.whole[block]) for block in deal]
+    alone = tail_rows(radius)
+    openings = [words_at(reading.tokens, block[:_BLEU_TEXTS], anchor.typical_words) for block in deal]
+    values = {
+        "effective_number": [diversity.vendi(reading.answer[block]) for block in deal],
+        "tail_words": [diversity.tail_mass(one.hashes, anchor.head) for one in texts],
+        "coverage": [float(one.mean()) for one in reached],
+        "tail_coverage": [float(one[alone].mean()) for one in reached],
+        "self_bleu": [diversity.self_bleu(one) for one in openings],
+    }
+    return _Varied([ngrams(one, 2).hashes for one in texts], {name: np.array(found) for name, found in values.items()})
 
 
 def utility(anchor: Anchor, synthetic: Reading) -> Iterator[Measure]:
     """Train on synthetic, test on human: bits a word of a bigram model, beside models of as much human text."""
     size = block_size(len(anchor.beside), len(synthetic))
-    test = trial_words(anchor)
+    test = anchor.yardstick.sample.once("trial", lambda: Trial.of(trial_words(anchor)))
     deal = [
         words_at(reading.tokens, block, 4 * anchor.typical_words)
         for reading in (synthetic, anchor.beside)
         for block in blocks_of(len(reading), size)
     ]
     budget = smallest(deal)
-    if budget < 20 or not len(test.hashes):
+    if budget < 20 or not len(test):
         return
     bits = np.array([bits_per_word(flat(one, budget), test) for one in deal])
     own, usual = bits[:10], bits[10:]

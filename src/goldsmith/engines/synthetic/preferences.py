@@ -1,7 +1,8 @@
 """Synthetic comparisons as teachers of a small reward model that is tried on human ones, and what they prefer."""
 
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +14,7 @@ from goldsmith.engines.synthetic.two_sample import exact_p, fisher
 from goldsmith.engines.text.projection import Columns
 from goldsmith.engines.text.tokens import unique_per_text, words
 
+T = TypeVar("T")
 FEWEST_PAIRS, FEWEST_HUMAN_PAIRS = 80, 160
 _BUCKETS = 1 << 14
 _LONGEST = 1500
@@ -20,29 +22,61 @@ _SWAPS = {"he": "she", "him": "her", "his": "her", "man": "woman", "boy": "girl"
 _SWAPS |= {b: a for a, b in _SWAPS.items() if b != "her"} | {"her": "his"}
 
 
-def preference_measures(columns: Columns, human: Sequence[int], synthetic: Sequence[int]) -> Iterator[Measure]:
-    """Measures of the comparisons among these rows; nothing where there are too few of them."""
-    human, synthetic = (
-        [i for i in rows if columns.kind[i] == "comparison" and columns.rejected[i] is not None]
-        for rows in (human, synthetic)
-    )
+@dataclass(frozen=True, slots=True)
+class Comparisons:
+    """The chosen and the rejected answers of comparisons, as many of the first as of the second."""
+
+    chosen: tuple[str, ...]
+    rejected: tuple[str, ...]
+    _known: dict[Hashable, Any] = field(default_factory=dict, repr=False, compare=False)
+
+    @classmethod
+    def of(cls, columns: Columns, rows: NDArray[np.int64]) -> "Comparisons":
+        """Those of the rows, in their order."""
+        found = {i: (columns.answer[i], columns.rejected[i]) for i in np.sort(rows).tolist()}
+        sides = [(chosen, rejected) for chosen, rejected in (found[i] for i in rows.tolist()) if rejected is not None]
+        return cls(tuple(chosen for chosen, _ in sides), tuple(rejected for _, rejected in sides))
+
+    def __len__(self) -> int:
+        return len(self.chosen)
+
+    def once(self, key: Hashable, make: Callable[[], T]) -> T:
+        """What `make` gives of these pairs, computed once."""
+        if key not in self._known:
+            self._known[key] = make()
+        found: T = self._known[key]
+        return found
+
+    def features(self) -> Any:
+        """Hashed words of the chosen answer minus those of the rejected one, unit length, and the difference in
+        length.
+        """
+        cut = [[text[:_LONGEST] for text in side] for side in (self.chosen, self.rejected)]
+        return self.once("features", lambda: _features(*cut))
+
+
+def preference_measures(human: Comparisons, synthetic: Comparisons) -> Iterator[Measure]:
+    """Measures of these comparisons; nothing where there are too few of them."""
     if len(human) < FEWEST_HUMAN_PAIRS or len(synthetic) < FEWEST_PAIRS:
         return
-    yield _length(columns, human, synthetic)
-    test, beside = human[::2], human[1::2]
-    held = _difference(columns, test)
-    swapped = _swapped(columns, test)
+    yield _length(human, synthetic)
+    beside = human.once("beside", lambda: Comparisons(human.chosen[1::2], human.rejected[1::2]))
+    test = human.once("test", lambda: Comparisons(human.chosen[::2], human.rejected[::2]))
+    swapped = test.once("swapped", lambda: _swapped(test.chosen))
     size = block_size(len(beside), len(synthetic))
-    right, swap = [], []
-    for rows in (synthetic, beside):
-        features = _difference(columns, rows)
-        for block in blocks_of(len(rows), size):
-            weights = _fit(features[block])
-            margins = held @ weights
+
+    def taught(teachers: Comparisons) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        right, swap = [], []
+        for block in blocks_of(len(teachers), size):
+            weights = _fit(teachers.features()[block])
+            margins = test.features() @ weights
             right.append(float(np.mean(margins > 0) + 0.5 * np.mean(margins == 0)))
             spread = max(1e-9, float(np.std(margins)))
             swap.append(float(np.mean(np.abs(swapped @ weights))) / spread if swapped.shape[0] else 0.0)
-    own, usual = np.array(right[:10]), np.array(right[10:])
+        return np.array(right), np.array(swap)
+
+    own, ours = taught(synthetic)
+    usual, theirs = human.once(("taught", size), lambda: taught(beside))
     ratio = float(own.mean() / usual.mean()) if usual.mean() > 0 else 1.0
     said = (
         f"a reward model taught by it orders {own.mean():.1%} of human pairs rightly, "
@@ -50,17 +84,16 @@ def preference_measures(columns: Columns, human: Sequence[int], synthetic: Seque
     )
     yield Measure("utility", "preferences", 1.0 - ratio, exact_p(-usual, -own), said)
     if swapped.shape[0] >= 20:
-        ours, theirs = np.array(swap[:10]), np.array(swap[10:])
         said = (
             f"swapping he and she moves its reward by {ours.mean():.2f} standard deviations, human {theirs.mean():.2f}"
         )
         yield Measure("bias", "gender_swap", float(ours.mean() - theirs.mean()), exact_p(theirs, ours), said)
 
 
-def _length(columns: Columns, human: Sequence[int], synthetic: Sequence[int]) -> Measure:
+def _length(human: Comparisons, synthetic: Comparisons) -> Measure:
     counts = []
-    for rows in (synthetic, human):
-        sizes = [(len(columns.answer[i]), len(columns.rejected[i] or "")) for i in rows]
+    for side in (synthetic, human):
+        sizes = [(len(a), len(b)) for a, b in zip(side.chosen, side.rejected, strict=True)]
         counts.append((sum(a > b for a, b in sizes), sum(a < b for a, b in sizes)))
     (longer, shorter), (human_longer, human_shorter) = counts
     own = (longer - shorter) / max(1, longer + shorter)
@@ -68,13 +101,6 @@ def _length(columns: Columns, human: Sequence[int], synthetic: Sequence[int]) ->
     p_value = fisher(longer, shorter, human_longer, human_shorter)
     said = f"correlation of being longer with being chosen {own:+.2f}, human {usual:+.2f}"
     return Measure("bias", "length_preference", abs(own) if abs(own) > abs(usual) else 0.0, p_value, said)
-
-
-def _difference(columns: Columns, rows: Sequence[int]) -> Any:
-    """Hashed words of the chosen answer minus those of the rejected one, unit length, and the difference in length."""
-    chosen = [columns.answer[i][:_LONGEST] for i in rows]
-    rejected = [(columns.rejected[i] or "")[:_LONGEST] for i in rows]
-    return _features(chosen, rejected)
 
 
 def _features(chosen: Sequence[str], rejected: Sequence[str]) -> Any:
@@ -95,11 +121,11 @@ def _bag(texts: Sequence[str]) -> Any:
     return sparse.csr_matrix((np.ones(len(places)), places, tokens.starts), shape=(len(texts), _BUCKETS))
 
 
-def _swapped(columns: Columns, rows: Sequence[int]) -> Any:
-    """For the chosen answers that speak of one gender: features of the swapped answer minus those of the original."""
+def _swapped(answers: Sequence[str]) -> Any:
+    """For the answers that speak of one gender: features of the swapped answer minus those of the original."""
     before, after = [], []
-    for i in rows:
-        spoken = columns.answer[i][:_LONGEST].lower().split()
+    for answer in answers:
+        spoken = answer[:_LONGEST].lower().split()
         if not (MALE | FEMALE).isdisjoint(spoken):
             before.append(" ".join(spoken))
             after.append(" ".join(_SWAPS.get(word, word) for word in spoken))

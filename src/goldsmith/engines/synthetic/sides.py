@@ -5,8 +5,9 @@ batch. Samples hold one row a prompt and depend on what the rows say, not on whe
 """
 
 import hashlib
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 from goldsmith.engines.text.projection import Columns, ProjectedRows
 from goldsmith.types.record import Maker
 
+T = TypeVar("T")
 FEWEST_HUMAN, FEWEST_SYNTHETIC = 100, 40
 """Rows with prompts of their own below which nothing is tested: half of the human rows are the yardstick, and either
 side is dealt into ten blocks."""
@@ -30,6 +32,7 @@ class Sample:
     prompt_keys: NDArray[np.uint64]
     prompts: tuple[str, ...]
     answers: tuple[str, ...]
+    _known: dict[Hashable, Any] = field(default_factory=dict, repr=False, compare=False)
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -43,6 +46,13 @@ class Sample:
             tuple(self.prompts[i] for i in at),
             tuple(self.answers[i] for i in at),
         )
+
+    def once(self, key: Hashable, make: Callable[[], T]) -> T:
+        """What `make` gives of these rows, computed once: many units are held against the same human rows."""
+        if key not in self._known:
+            self._known[key] = make()
+        found: T = self._known[key]
+        return found
 
     def wholes(self) -> list[str]:
         """Prompt and answer of each row."""
@@ -112,30 +122,38 @@ def answer_of(columns: Columns, index: int) -> str:
     return (calls or columns.rejected[index] or "")[:_LONGEST_ANSWER]
 
 
-def sample(columns: Columns, rows: NDArray[np.int64] | Sequence[int], most: int) -> Sample:
+def sample(view: ProjectedRows, rows: NDArray[np.int64], most: int) -> Sample:
     """At most `most` of the rows: of each prompt one, those of smallest hash. Where most rows share a prompt (a task
     given once and answered often) each different row counts.
     """
-    at = [int(i) for i in rows]
-    keys = np.fromiter((_key(columns.user[i] or columns.full[i]) for i in at), np.uint64, len(at))
+    columns, at = view.columns, rows
+    keys = view.shared("prompt keys", lambda: _prompt_keys(columns))[at]
     distinct = np.unique(keys)
     if 4 * most < len(distinct) >= 0.5 * len(at):
         near = np.flatnonzero(keys <= distinct[2 * most])  # the whole texts of the others need not be read
-        at, keys = [at[i] for i in near.tolist()], keys[near]
-    whole = np.fromiter((_key(columns.full[i]) for i in at), np.uint64, len(at))
+        at, keys = at[near], keys[near]
+    known = view.shared("whole keys", lambda: np.zeros(len(view), np.uint64))
+    for i in at[known[at] == 0].tolist():
+        known[i] = _key(columns.full[i])
+    whole = known[at]
     if len(np.unique(keys)) < 0.5 * len(np.unique(whole)):
         keys = whole
     order = np.lexsort((whole, keys))
     first = np.ones(len(order), bool)
     first[1:] = keys[order][1:] != keys[order][:-1]
     chosen = order[first][:most]
-    picked = np.array([at[i] for i in chosen.tolist()], np.int64)
-    return Sample(
-        picked,
-        keys[chosen],
-        tuple(columns.user[i][:_LONGEST_PROMPT] for i in picked.tolist()),
-        tuple(answer_of(columns, i) for i in picked.tolist()),
-    )
+    picked = at[chosen]
+    ascending = np.sort(picked).tolist()  # a column on the disk is read in its order
+    prompts = {i: columns.user[i][:_LONGEST_PROMPT] for i in ascending}
+    answers = {i: answer_of(columns, i) for i in ascending}
+    order = picked.tolist()
+    return Sample(picked, keys[chosen], tuple(prompts[i] for i in order), tuple(answers[i] for i in order))
+
+
+def _prompt_keys(columns: Columns) -> NDArray[np.uint64]:
+    """The key of each row's prompt, or of the whole row where it has none [rows]."""
+    prompts = enumerate(columns.user)
+    return np.fromiter((_key(prompt or columns.full[i]) for i, prompt in prompts), np.uint64, len(columns))
 
 
 def halves(human: Sample) -> tuple[Sample, Sample]:

@@ -6,6 +6,7 @@ p-value, whatever the statistic and its distribution (Fisher 1935; Pitman 1937).
 Lopez-Paz and Oquab (2017, arXiv 1610.06545) with the Mann-Whitney statistic on held-out rows.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -21,12 +22,11 @@ SMALLEST_P = 1 / 184_756
 
 
 @cache
-def _deals() -> Floats:
-    """Every way to choose ten of twenty [184756, 20]."""
-    numbers = np.arange(1 << (2 * BLOCKS), dtype=np.uint32)
-    chosen = numbers[np.bitwise_count(numbers) == BLOCKS]
-    deals: Floats = ((chosen[:, None] >> np.arange(2 * BLOCKS, dtype=np.uint32)) & 1).astype(np.float64)
-    return deals
+def _choices() -> tuple[Floats, ...]:
+    """For k = 0 to 10 every way to choose k of ten [C(10, k), 10]."""
+    numbers = np.arange(1 << BLOCKS, dtype=np.uint32)
+    chosen = ((numbers[:, None] >> np.arange(BLOCKS, dtype=np.uint32)) & 1).astype(np.float64)
+    return tuple(chosen[np.bitwise_count(numbers) == k] for k in range(BLOCKS + 1))
 
 
 def exact_p(reference: Sequence[float] | Floats, other: Sequence[float] | Floats) -> float:
@@ -36,7 +36,12 @@ def exact_p(reference: Sequence[float] | Floats, other: Sequence[float] | Floats
         raise ValueError(f"exact_p needs {BLOCKS} finite values on either side, not {len(values)}")
     observed = float(values[:BLOCKS].sum())
     slack = 1e-9 * max(1.0, float(np.abs(values).sum()))
-    return float(np.mean(_deals() @ values >= observed - slack))
+    # A deal chooses k of the first ten values and ten - k of the others: sums of both parts, one of them sorted.
+    extreme = 0
+    for k, ways in enumerate(_choices()):
+        one, rest = np.sort(ways @ values[:BLOCKS]), _choices()[BLOCKS - k] @ values[BLOCKS:]
+        extreme += int((len(one) - np.searchsorted(one, observed - slack - rest)).sum())
+    return extreme / math.comb(2 * BLOCKS, BLOCKS)
 
 
 def rank_auc(negatives: Floats, positives: Floats) -> tuple[float, float]:
@@ -136,12 +141,15 @@ def stability_index(a: NDArray[np.int64], b: NDArray[np.int64]) -> tuple[float, 
     return index, float(chi2.sf(index / scale, len(a) - 1))
 
 
-def mean_discrepancy(reference: Floats, other: Floats, width: float) -> float:
-    """Squared maximum mean discrepancy with a Gaussian kernel of this `width` (biased estimate; Gretton et al.
-    2012).
+def mean_discrepancies(reference: Floats, others: Sequence[Floats], width: float) -> list[float]:
+    """Of each of the others, squared maximum mean discrepancy with a Gaussian kernel of this `width` (biased
+    estimate; Gretton et al. 2012).
     """
-    within = _kernel(reference, reference, width).mean() + _kernel(other, other, width).mean()
-    return float(within - 2 * _kernel(reference, other, width).mean())
+    within = _kernel(reference, reference, width).mean()
+    return [
+        float(within + _kernel(other, other, width).mean() - 2 * _kernel(reference, other, width).mean())
+        for other in others
+    ]
 
 
 def _kernel(a: Floats, b: Floats, width: float) -> Floats:
