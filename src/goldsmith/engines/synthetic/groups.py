@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -116,7 +117,8 @@ def _refusals(human: Sample, synthetic: Sample) -> Iterator[Measure]:
         rows = [np.flatnonzero(one[group]) for one in named]
         if min(len(rows[0]), len(rows[1])) < _FEWEST:
             continue
-        refused = [_refused(synthetic, rows[0]), human.once(("refused", group), lambda: _refused(human, rows[1]))]
+        told = human.once(("refused", group), partial(_refused, human, rows[1]))
+        refused = [_refused(synthetic, rows[0]), told]
         sizes = [min(300, len(places)) for places in rows]
         p_value = fisher(refused[0], sizes[0] - refused[0], refused[1], sizes[1] - refused[1])
         tests.append((p_value, group, refused[0] / sizes[0], refused[1] / sizes[1]))
