@@ -1,7 +1,9 @@
 """Supervised fine-tuning: learn to write the assistant's turns of conversations, or plain text."""
 
 from collections.abc import Iterator, Sequence
-from typing import ClassVar
+from typing import Annotated, ClassVar
+
+from pydantic import Field
 
 from goldsmith.engines.chat import Chat
 from goldsmith.engines.training import updating
@@ -11,6 +13,7 @@ from goldsmith.engines.training.optimizer import Optimizer
 from goldsmith.engines.training.policy import Policy
 from goldsmith.engines.training.rows import Row, from_conversation
 from goldsmith.engines.training.settings import TrainingSettings
+from goldsmith.types.artifact import Real
 from goldsmith.types.errors import BadInput
 from goldsmith.types.record import Conversation, Record, Text
 
@@ -20,6 +23,10 @@ class Sft(TrainingSettings):
 
     id: ClassVar[str] = "sft"
     version: ClassVar[int] = 1
+
+    router_balance: Annotated[Real, Field(ge=0)] = 0.0
+    """Weight of the load balance in the loss of a mixture of experts (0.001 to 0.02 is usual), worked out over each
+    forward; 0 leaves the routing to the data."""
 
     def accepts(self, record: Record) -> bool:
         """Conversations and texts."""
@@ -45,7 +52,7 @@ class Sft(TrainingSettings):
             labels = update.labels
             loss = 0.0
             for batch in update.batches:
-                part = policy.cross_entropy(batch, labels)
+                part = policy.cross_entropy(batch, labels, balance=float(self.router_balance))
                 part.backward()  # type: ignore[no-untyped-call]
                 loss += part.item()
             yield updating.step(optimizer, plan, update, loss)

@@ -34,9 +34,9 @@ ARCHITECTURES: dict[str, tuple[str, dict[str, Any], str]] = {
     "llama": ("llama", {}, "flat"),
     "qwen3": ("qwen3", {}, "flat"),
     "mistral, window longer than rows": ("mistral", {"sliding_window": 64}, "flat"),
-    "mistral, short window": ("mistral", {"sliding_window": 4}, "packed"),
+    "mistral, short window": ("mistral", {"sliding_window": 4}, "flat"),
     "granite, scaled logits": ("granite", {"logits_scaling": 4.0, "embedding_multiplier": 2.0}, "flat"),
-    "gemma2, soft caps": ("gemma2", {"final_logit_softcapping": 2.0, "sliding_window": 4}, "packed"),
+    "gemma2, soft caps": ("gemma2", {"final_logit_softcapping": 2.0, "sliding_window": 4}, "flat"),
     "olmo2": ("olmo2", {}, "flat"),
     "cohere, scaled logits": ("cohere", {"logit_scale": 0.25}, "flat"),
     "qwen3 mixture of experts": (
@@ -45,6 +45,12 @@ ARCHITECTURES: dict[str, tuple[str, dict[str, Any], str]] = {
         "flat",
     ),
     "mamba2, a recurrence": ("mamba2", {}, "padded"),
+    "llama4, chunks of 8": (
+        "llama4_text",
+        {"attention_chunk_size": 8, "layer_types": ["chunked_attention"] * 2, "intermediate_size_mlp": 48}
+        | {"num_local_experts": 2, "interleave_moe_layer_step": 1},
+        "packed",
+    ),
 }
 
 
@@ -87,6 +93,16 @@ def test_each_architecture_takes_its_fastest_exact_way(tiny: Any, name: str) -> 
         policy.take("padded")  # the model's own attention
         alone = torch.cat([guards._alone(policy, row) for row in data])
     torch.testing.assert_close(packed, alone, rtol=1e-4, atol=2e-4)
+
+
+def test_what_only_shows_at_a_distance_is_found_without_the_config(tiny: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Chunked attention looks like plain attention on short rows; the longest row gives it away."""
+    kind, changes, _ = ARCHITECTURES["llama4, chunks of 8"]
+    policy = policy_of(tiny, kind, changes)
+    monkeypatch.setattr(guards, "_beyond", lambda *_: None)
+    facts = choose_way(policy, [*rows()[:1], rows()[2]], 32)
+    assert facts["batching"] == "packed"
+    assert float(facts["packed_equals_alone_flat"]) > 1e-2
 
 
 def test_gradients_of_shared_prompts_equal_those_of_copies(tiny: Any) -> None:
@@ -184,9 +200,30 @@ def test_the_layout_for_one_kernel_gives_what_the_segments_give(
 def test_the_kernel_refuses_what_it_cannot_do(tiny: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     policy = policy_of(tiny, "mistral", {"sliding_window": 4})
     policy.take("flat")
+    assert not policy.segments_too
     monkeypatch.setattr(attention, "varlen_attn", varlen_by_hand)
     monkeypatch.setattr(
         Policy, "_layout", lambda self, b: attention.varlen(b.layout, torch.device("cpu")).as_arguments()
     )
     with pytest.raises(attention.CannotSteer, match="sliding_window"):
         policy.logprobs(flat_batch(rows(), range(4)))
+
+
+def test_layers_the_kernel_cannot_do_take_their_segments(tiny: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = []
+
+    def counted(*args: Any, **named: Any) -> torch.Tensor:
+        calls.append(1)
+        return varlen_by_hand(*args, **named)
+
+    layers = ["sliding_attention", "full_attention"]
+    policy = policy_of(tiny, "gemma3_text", {"sliding_window": 4, "layer_types": layers})
+    policy.model.eval()
+    policy.take("flat")
+    batch = flat_batch(rows(), range(4))
+    segments = policy.logprobs(batch).detach()
+    monkeypatch.setattr(attention, "varlen_attn", counted)
+    both = {"layout": batch.layout} | attention.varlen(batch.layout, torch.device("cpu")).as_arguments()
+    monkeypatch.setattr(Policy, "_layout", lambda self, b: both)
+    torch.testing.assert_close(policy.logprobs(batch).detach(), segments, rtol=1e-5, atol=1e-5)
+    assert len(calls) == 1  # the layer without a window

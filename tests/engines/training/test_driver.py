@@ -236,10 +236,10 @@ def test_a_number_that_is_not_finite_stops_the_run(
     original = Policy.cross_entropy
     calls = 0
 
-    def poisoned(self: Policy, batch: Any, labels: int) -> torch.Tensor:
+    def poisoned(self: Policy, batch: Any, labels: int, **named: Any) -> torch.Tensor:
         nonlocal calls
         calls += 1
-        loss = original(self, batch, labels)
+        loss = original(self, batch, labels, **named)
         if calls == 4:
             loss = loss * float("nan") if where == "loss" else loss + (self.trainable()[0][1].sum() * 1e39).tanh() * 0
             if where == "gradient":

@@ -96,13 +96,43 @@ def _varlen_attention(
 
 
 @lru_cache(maxsize=4096)
-def _branch_mask(before: int, own: int, device: torch.device) -> torch.Tensor:
-    """bool [own, before + own]: everything before the branch, and the branch itself causally."""
-    return torch.ones(own, before + own, dtype=torch.bool, device=device).tril(before)
+def _branch_mask(before: int, own: int, window: int, device: torch.device) -> torch.Tensor:
+    """bool [own, before + own]: the last `window` tokens up to and with each one; what comes before a branch is seen
+    whole, the branch itself causally."""
+    return torch.ones(own, before + own, dtype=torch.bool, device=device).tril(before).triu(before - window + 1)
+
+
+class _Asked(NamedTuple):
+    """What a layer's attention does beside plain causal attention.
+
+    `window`: tokens a query looks back over, itself counted. `softcap`: scores pass `softcap * tanh(score / softcap)`.
+    `sinks_H`: one more score for each head, which takes its share of the attention and gives nothing.
+    """
+
+    window: int | None = None
+    softcap: float | None = None
+    sinks_H: torch.Tensor | None = None
+
+    @property
+    def explicit(self) -> bool:
+        """Whether scores have to be written out: torch's own kernels know neither caps nor sinks."""
+        return self.softcap is not None or self.sinks_H is not None
+
+
+def _asked(other: dict[str, Any]) -> _Asked:
+    """What a model's layer asks for, from what it hands to its attention.
+
+    Raises:
+        CannotSteer: something that is not done here.
+    """
+    unknown = [name for name in ("position_bias", "head_mask") if other.get(name) is not None]
+    if unknown or other.get("is_causal") is False:
+        raise CannotSteer(f"the model's attention asks for {', '.join(unknown) or 'no causality'}")
+    return _Asked(other.get("sliding_window"), other.get("softcap"), other.get("s_aux"))
 
 
 def flat_attention(
-    module: Any,  # noqa: ARG001 - transformers' signature
+    module: Any,
     query_BHTD: torch.Tensor,
     key_BHTD: torch.Tensor,
     value_BHTD: torch.Tensor,
@@ -115,21 +145,22 @@ def flat_attention(
 ) -> tuple[torch.Tensor, None]:
     """The attention function transformers calls; B is 1. Returns [B, T, H, D].
 
-    The layout comes as `layout`, or as the fields of `Varlen`, for the variable-length kernel.
+    The layout comes as `layout`, or as the fields of `Varlen`, for the variable-length kernel; with both, a layer that
+    asks for what the kernel does not do takes its segments one by one.
 
     Raises:
-        CannotSteer: the model asks for a soft cap, attention sinks, a position bias or a window shorter than a row.
+        CannotSteer: the model asks for something that is not done here: a position bias; of the kernel, also a soft
+            cap, sinks, or a window shorter than a row.
     """
-    window = other.get("sliding_window")
+    asked = _asked(other)
     if "varlen_cu_q_S1" in other:
         at = Varlen(**{name: other[f"varlen_{name}"] for name in Varlen._fields})
-        _require_plain(other, window is not None and at.max_k > window)
-        if dropout:
-            raise CannotSteer("the variable-length kernel has no dropout")
-        return _varlen_attention(query_BHTD, key_BHTD, value_BHTD, scaling, at), None
+        if not asked.explicit and (asked.window is None or at.max_k <= asked.window) and not dropout:
+            return _varlen_attention(query_BHTD, key_BHTD, value_BHTD, scaling, at), None
+        if layout is None:
+            raise CannotSteer("the variable-length kernel does no dropout, soft cap, sinks or short sliding_window")
     if layout is None:
         raise CannotSteer("the model does not hand the layout on to its attention")
-    _require_plain(other, window is not None and sum(layout.lengths) > window and _longest(layout) > window)
     groups = query_BHTD.shape[1] // key_BHTD.shape[1]
     if groups > 1:
         key_BHTD = key_BHTD.repeat_interleave(groups, dim=1)
@@ -137,41 +168,44 @@ def flat_attention(
     sizes = list(layout.lengths)
     queries, keys, values = (torch.split(t, sizes, 2) for t in (query_BHTD, key_BHTD, value_BHTD))
     outputs = []
-    for segment, size in enumerate(sizes):
-        before = layout.ancestors(segment)
-        if not before:
-            key, value, mask = keys[segment], values[segment], None
-        else:
-            key = torch.cat([keys[i] for i in (*before, segment)], 2)
-            value = torch.cat([values[i] for i in (*before, segment)], 2)
-            mask = _branch_mask(key.shape[2] - size, size, key.device)
-        outputs.append(
-            F.scaled_dot_product_attention(
-                queries[segment],
-                key,
-                value,
-                attn_mask=mask,
-                dropout_p=dropout,
-                is_causal=mask is None,
-                scale=scaling,
-            )
-        )
+    for segment in range(len(sizes)):
+        seen = (*layout.ancestors(segment), segment)
+        key = torch.cat([keys[i] for i in seen], 2) if len(seen) > 1 else keys[segment]
+        value = torch.cat([values[i] for i in seen], 2) if len(seen) > 1 else values[segment]
+        outputs.append(_segment(queries[segment], key, value, scaling, dropout, asked, module.training))
     return torch.cat(outputs, 2).transpose(1, 2).contiguous(), None
 
 
-def _require_plain(other: dict[str, Any], windowed: bool) -> None:
-    asks = [name for name in ("softcap", "s_aux", "position_bias") if other.get(name) is not None]
-    if windowed:
-        asks.append("sliding_window")
-    if asks or other.get("is_causal") is False:
-        raise CannotSteer(f"the model's attention asks for {', '.join(asks) or 'no causality'}")
-
-
-@lru_cache(maxsize=256)
-def _longest(layout: Layout) -> int:
-    return max(
-        size + sum(layout.lengths[i] for i in layout.ancestors(segment)) for segment, size in enumerate(layout.lengths)
-    )
+def _segment(
+    query_BHQD: torch.Tensor,
+    key_BHKD: torch.Tensor,
+    value_BHKD: torch.Tensor,
+    scaling: float | None,
+    dropout: float,
+    asked: _Asked,
+    training: bool,
+) -> torch.Tensor:
+    """One segment's queries over its keys and those of its ancestors, which end where the queries end; [B, H, Q, D]."""
+    own, total = query_BHQD.shape[2], key_BHKD.shape[2]
+    window = total if asked.window is None else min(asked.window, total)
+    plain = own == total == window
+    mask_QK = None if plain else _branch_mask(total - own, own, window, key_BHKD.device)
+    if not asked.explicit:
+        return F.scaled_dot_product_attention(
+            query_BHQD, key_BHKD, value_BHKD, attn_mask=mask_QK, dropout_p=dropout, is_causal=plain, scale=scaling
+        )
+    scale = query_BHQD.shape[-1] ** -0.5 if scaling is None else scaling
+    scores = (query_BHQD @ key_BHKD.transpose(2, 3)).float() * scale
+    if asked.softcap is not None:
+        scores = (scores / asked.softcap).tanh() * asked.softcap
+    seen_QK = _branch_mask(total - own, own, window, key_BHKD.device) if mask_QK is None else mask_QK
+    scores = scores.masked_fill(~seen_QK, float("-inf"))
+    if asked.sinks_H is not None:
+        sinks = asked.sinks_H.float().reshape(1, -1, 1, 1).expand(scores.shape[0], -1, own, 1)
+        shares = torch.cat([scores, sinks], -1).softmax(-1)[..., :-1]
+    else:
+        shares = scores.softmax(-1)
+    return F.dropout(shares.to(value_BHKD.dtype), dropout, training) @ value_BHKD
 
 
 def register() -> None:

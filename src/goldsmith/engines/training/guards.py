@@ -1,6 +1,8 @@
 """What must hold while training: rows do not see each other, numbers are finite, preferences do not degenerate."""
 
+import inspect
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -37,9 +39,15 @@ TOLERANCE = {"float32": 2e-4, "bfloat16_mixed": 0.15, "bfloat16": 0.15}
 """Largest difference of a label's log-probability that still counts as equal, by precision."""
 
 
+PROBE_LABELS = 256
+"""Labels of the longest row that are compared: its last ones, which look back furthest."""
+
+
 def _probe(rows: Sequence[Row]) -> list[Row]:
-    """Two short rows of the data, and one made up with branches, so that every shape is tried."""
-    shortest = sorted(rows, key=lambda row: (row.tokens, row.key))[:2]
+    """Two short rows of the data, one made up with branches, so that every shape is tried, and the longest, so that
+    whatever happens at a distance (windows, chunks, scaled positions) happens here."""
+    ordered = sorted(rows, key=lambda row: (row.tokens, row.key))
+    shortest, longest = ordered[:2], ordered[-1]
     ids = np.concatenate([node.ids for row in shortest for node in row.nodes])[:24]
     third = max(1, len(ids) // 3)
     yes = np.ones(len(ids), dtype=np.bool_)
@@ -52,7 +60,19 @@ def _probe(rows: Sequence[Row]) -> list[Row]:
         "self-test",
         "",
     )
-    return [*shortest, tree]
+    return [*shortest, tree, _last_labels(longest)]
+
+
+def _last_labels(row: Row) -> Row:
+    """The row with no labels but the last ones of its leaves."""
+    parents = {node.parent for node in row.nodes}
+    nodes = []
+    for place, node in enumerate(row.nodes):
+        trained = np.zeros(len(node.ids), dtype=np.bool_)
+        if place not in parents:
+            trained[np.flatnonzero(node.trained)[-PROBE_LABELS:]] = True
+        nodes.append(Node(node.ids, trained, node.parent))
+    return Row(tuple(nodes), row.name, row.key)
 
 
 def _alone(policy: Policy, row: Row) -> torch.Tensor:
@@ -67,10 +87,19 @@ def _alone(policy: Policy, row: Row) -> torch.Tensor:
         ids = torch.from_numpy(np.concatenate([n.ids for n in path]).astype(np.int64)).to(policy.device)
         trained = torch.from_numpy(np.concatenate([n.trained for n in path]))
         trained[0] = False
-        logits = policy.inner(input_ids=ids[None], use_cache=False).logits[0].float()
         labels = trained.nonzero().squeeze(1).to(policy.device)
-        found.append(logits[labels - 1].log_softmax(-1).gather(1, ids[labels, None]).squeeze(1))
+        logits = _logits(policy.inner, ids, labels - 1).float()
+        found.append(logits.log_softmax(-1).gather(1, ids[labels, None]).squeeze(1))
     return torch.cat(found)
+
+
+def _logits(model: Any, ids_T: torch.Tensor, places_N: torch.Tensor) -> torch.Tensor:
+    """The model's own logits [N, V] at some places of one sequence."""
+    if "logits_to_keep" in inspect.signature(model.forward).parameters:
+        few: torch.Tensor = model(input_ids=ids_T[None], use_cache=False, logits_to_keep=places_N).logits[0]
+        return few
+    every: torch.Tensor = model(input_ids=ids_T[None], use_cache=False).logits[0]
+    return every[places_N]
 
 
 def choose_way(policy: Policy, rows: Sequence[Row], max_length: int) -> dict[str, str]:
@@ -81,6 +110,8 @@ def choose_way(policy: Policy, rows: Sequence[Row], max_length: int) -> dict[str
     """
     probe = _probe(rows)
     facts: dict[str, str] = {}
+    window = getattr(policy.inner.config.get_text_config(), "sliding_window", None)
+    policy.segments_too = window is not None and window < max_length
     with policy.evaluating():
         policy.take("padded")
         mixed, policy.mixed = policy.mixed, False
@@ -103,18 +134,38 @@ def choose_way(policy: Policy, rows: Sequence[Row], max_length: int) -> dict[str
     )
 
 
+KNOWN_LAYERS = frozenset({"full_attention", "sliding_attention"})
+"""Kinds of attention, as configs name them, that flat batches compute themselves."""
+
+
+def _beyond(policy: Policy, way: Way, max_length: int, tokens: int) -> str | None:
+    """Why this way could go wrong on rows and forwards longer than the `tokens` at hand, as far as the config tells."""
+    config = policy.inner.config.get_text_config()
+    kinds = set(getattr(config, "layer_types", None) or ())
+    chunk = getattr(config, "attention_chunk_size", None) if "chunked_attention" in kinds else None
+    if chunk is not None and way == "flat" and chunk < max_length:
+        return f"attention in chunks of {chunk} is shorter than max_length"
+    if chunk is not None and way == "packed" and chunk >= tokens:
+        return f"attention in chunks of {chunk}: {tokens} tokens are too few to try it on"
+    other = sorted(kinds - KNOWN_LAYERS - ({"chunked_attention"} if chunk is not None else set()))
+    return f"layers of kind {', '.join(other)}" if way == "flat" and other else None
+
+
 def _difference(
     policy: Policy, probe: Sequence[Row], alone: Sequence[torch.Tensor], way: Way, max_length: int
 ) -> float | str:
-    if way == "flat":
-        config = policy.inner.config.get_text_config()
-        window = getattr(config, "sliding_window", None)
-        if window is not None and window < max_length and getattr(config, "use_sliding_window", True):
-            return f"a sliding window of {window} is shorter than max_length"
+    reason = None if way == "padded" else _beyond(policy, way, max_length, sum(row.tokens for row in probe))
+    if reason is not None:
+        return reason
+    batch = flat_batch(probe, range(len(probe)), share=way == "flat")
     try:
-        batch = flat_batch(probe, range(len(probe)), share=way == "flat")
         packed = policy.logprobs(batch)
-    except (CannotSteer, TypeError, NotImplementedError) as error:
+    except CannotSteer as error:
+        if way != "flat" or policy.segments_too:
+            return f"not possible ({str(error)[:80]})"
+        policy.segments_too = True
+        return _difference(policy, probe, alone, way, max_length)
+    except (TypeError, NotImplementedError) as error:
         return f"not possible ({str(error)[:80]})"
     return float((packed - torch.cat(list(alone))).abs().max())
 

@@ -221,6 +221,14 @@ def linear_logprobs(hidden_NH: torch.Tensor, labels_N: torch.Tensor, head: Head)
     return out
 
 
+def expert_balance(logits_TE: torch.Tensor, chosen: int) -> torch.Tensor:
+    """How unevenly a router spreads tokens T over E experts, of which it takes `chosen`: `chosen` where they share
+    evenly, E where all go to the same (Fedus et al. 2021, arXiv:2101.03961, eq. 4). A scalar in float32."""
+    chances_TE = logits_TE.float().softmax(-1)
+    taken_TE = torch.zeros_like(chances_TE).scatter_(1, chances_TE.topk(chosen).indices, 1.0)
+    return logits_TE.shape[1] * (taken_TE.mean(0) * chances_TE.mean(0)).sum()
+
+
 def sum_by_owner(values_N: torch.Tensor, owners_N: torch.Tensor, owners: int) -> torch.Tensor:
     """Sums of `values_N` for each owner, float32 [owners]."""
     return torch.zeros(owners, dtype=values_N.dtype, device=values_N.device).index_add(0, owners_N, values_N)

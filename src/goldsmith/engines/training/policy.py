@@ -111,6 +111,23 @@ def base_digest(base: str | Path) -> str:
     return "sha256:" + total.hexdigest()
 
 
+def _decoder_of(model: Any) -> Any:
+    """The part of the model that makes hidden states, without its head.
+
+    Raises:
+        BadInput: it cannot be told from the rest.
+    """
+    candidates: list[Any] = [model.get_decoder(), getattr(model, "model", None)]
+    for found in candidates:
+        if found is not None and found is not model and found.get_output_embeddings() is None:
+            return found
+    raise BadInput(
+        "the model's decoder cannot be told from its head, so it cannot be trained here",
+        found=type(model).__name__,
+        next_step="report the architecture",
+    )
+
+
 class Policy:
     """A model under training. `way` is how batches are put before it (see `Way`)."""
 
@@ -122,7 +139,10 @@ class Policy:
         self.is_adapter = model is not self.inner
         self.plain_attention: str = self.inner.config._attn_implementation
         self.way: Way = "padded"
-        self.decoder = self.inner.get_decoder()
+        self.segments_too = False  # layers may ask for more than the one kernel over all does
+        self._routing: dict[str, bool] = {}
+        self._routed: tuple[torch.Tensor, ...] | None = None
+        self.decoder = _decoder_of(self.inner)
         self.mixed = settings.precision == "bfloat16_mixed"
 
     @property
@@ -168,8 +188,13 @@ class Policy:
                 return self._padded(batch)
             extra = self._layout(batch) if self.way == "flat" else {}
             out = self.decoder(
-                input_ids=batch.input_ids_T[None], position_ids=batch.position_ids_T[None], use_cache=False, **extra
+                input_ids=batch.input_ids_T[None],
+                position_ids=batch.position_ids_T[None],
+                use_cache=False,
+                **extra,
+                **self._routing,
             )
+            self._routed = getattr(out, "router_logits", None)
             states: torch.Tensor = out.last_hidden_state[0].index_select(0, batch.predictors_N)
             return states
 
@@ -177,7 +202,8 @@ class Policy:
         """What tells the attention which token sees which: on a GPU in half precision for one kernel over all."""
         half = self.mixed or self.settings.precision == "bfloat16"
         if attention.HAS_VARLEN and self.device.type == "cuda" and half:
-            return attention.varlen(batch.layout, self.device).as_arguments()
+            one = attention.varlen(batch.layout, self.device).as_arguments()
+            return one | {"layout": batch.layout} if self.segments_too else one
         return {"layout": batch.layout}
 
     def compile(self) -> str:
@@ -198,7 +224,9 @@ class Policy:
         real_BT = torch.arange(width, device=self.device)[None] < sizes[:, None]
         ids_BT = torch.full(real_BT.shape, self.chat.pad_id, dtype=torch.int64, device=self.device)
         ids_BT[real_BT] = batch.input_ids_T
-        out = self.decoder(input_ids=ids_BT, attention_mask=real_BT.long(), use_cache=False)
+        out = self.decoder(input_ids=ids_BT, attention_mask=real_BT.long(), use_cache=False, **self._routing)
+        routed = getattr(out, "router_logits", None)
+        self._routed = None if routed is None else tuple(r.reshape(-1, r.shape[-1])[real_BT.flatten()] for r in routed)
         flat: torch.Tensor = out.last_hidden_state[real_BT]
         return flat.index_select(0, batch.predictors_N)
 
@@ -211,11 +239,37 @@ class Policy:
         """Summed log-probability of each trained node [owners], float32."""
         return losses.sum_by_owner(self.logprobs(batch), batch.owners_N.to(self.device), len(batch.owner_rows))
 
-    def cross_entropy(self, batch: Batch, labels: int) -> torch.Tensor:
-        """The batch's summed cross-entropy over `labels`, the trained tokens of the whole update; a scalar."""
+    def cross_entropy(self, batch: Batch, labels: int, *, balance: float = 0.0) -> torch.Tensor:
+        """The batch's summed cross-entropy over `labels`, the trained tokens of the whole update; a scalar.
+
+        `balance`: weight of the load balance of a mixture of experts, counted by the batch's share of the labels.
+
+        Raises:
+            BadInput: a balance asked of a model without experts.
+        """
         batch = batch.to(self.device)
         weights_N = torch.full(batch.labels_N.shape, 1.0 / labels, device=self.device)
-        return losses.linear_cross_entropy(self.hidden(batch), batch.labels_N, self.head(), weights_N)
+        self._routing = {"output_router_logits": True} if balance else {}
+        try:
+            loss = losses.linear_cross_entropy(self.hidden(batch), batch.labels_N, self.head(), weights_N)
+        finally:
+            self._routing = {}
+        if not balance:
+            return loss
+        return loss + balance * (len(batch.labels_N) / labels) * self._balance()
+
+    def _balance(self) -> torch.Tensor:
+        routed, config = self._routed, self.inner.config.get_text_config()
+        if not routed:
+            raise BadInput(
+                "router_balance is set, but this model has no mixture of experts that tells its routing",
+                where="router_balance",
+                found=str(config.model_type),
+                next_step="leave router_balance out",
+            )
+        return losses.expert_balance(
+            torch.cat([r.reshape(-1, r.shape[-1]) for r in routed]), config.num_experts_per_tok
+        )
 
     def reference(self) -> AbstractContextManager[Any]:
         """Within it an adapter is off. A fully tuned model has no reference but its log-probs before training."""
