@@ -135,6 +135,19 @@ def test_bad_ratings_of_one_source_are_named() -> None:
     assert report.findings[0].severity is Severity.WARN
 
 
+def test_ratings_under_one_prompt_are_read_as_well() -> None:
+    rng = random.Random(4)
+    rows, turned = [], []
+    for line in range(1, 301):
+        good = rng.random() < 0.5
+        words = "clear kind helpful careful" if good else "rude lazy empty useless"
+        answer = f"This was {rng.choice(words.split())} and {rng.choice(words.split())}, part {line}."
+        turned.append(line % 20 == 0)
+        rows.append(rating(line, "Rate this.", answer, good != turned[-1]))
+    scores = np.array([s or 0.0 for s in LabelNoise()(rows, CheckContext()).scores or ()])
+    assert scores[turned].min() > np.delete(scores, np.flatnonzero(turned)).max()
+
+
 def test_contradictions_are_told_by_annotator_and_source() -> None:
     rows = [
         pair(1, "Name a river.", "The Rhine.", "The Po.", annotator="a"),

@@ -7,7 +7,7 @@ from typing import ClassVar
 import numpy as np
 
 from goldsmith.engines.annotators.collusion import Collusion, Suspicion, find_collusion, slices_of
-from goldsmith.engines.annotators.copying import find_copying, independent_weights
+from goldsmith.engines.annotators.copying import copying_for, independent_weights
 from goldsmith.engines.annotators.naming import Named, name_of, report
 from goldsmith.engines.annotators.panel import Panel, panel_for
 from goldsmith.engines.text.evidence import quote
@@ -38,7 +38,7 @@ class AnnotatorCollusion(Spec):
         slices = slices_of(panel)
         if not slices.names:
             return CheckReport(inconclusive="the votes name no domain or text from which slices of items could be made")
-        copied = [ring for ring in find_copying(panel).rings if ring.certain]
+        copied = [ring for ring in copying_for(view, panel).rings if ring.certain]
         found = find_collusion(panel, slices, independent_weights(panel, copied) if copied else None)
         named = [self._named(panel, one) for one in found.suspicions if one.odds >= self.least_odds]
         return report(view, panel, self.id, named, facts=_facts(panel, found))

@@ -6,7 +6,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from goldsmith.engines.annotators.copying import Ring, find_copying
+from goldsmith.engines.annotators.copying import Ring, copying_for
 from goldsmith.engines.annotators.naming import Named, names_of, report
 from goldsmith.engines.annotators.panel import Panel, panel_for
 from goldsmith.engines.text.projection import project
@@ -36,7 +36,7 @@ class AnnotatorCopies(Spec):
             return CheckReport(inconclusive="no votes were given, and no rows that several annotators judged")
         if len(panel.label_names) < 2:
             return CheckReport(inconclusive="all votes have the same label, so copies cannot be told from agreement")
-        found = find_copying(panel, self.alpha)
+        found = copying_for(view, panel, self.alpha)
         if int(found.compared.max(initial=0)) < self.fewest_common:
             most = int(found.compared.max(initial=0))
             reason = f"no annotator shares {self.fewest_common} votes with others (at most {most})"

@@ -24,7 +24,14 @@ from goldsmith.types.finding import Severity
 _EMAIL = re.compile(r"(?<![\w.+-])([\w.+-]{1,64})@((?:[\w-]{1,63}\.){1,5}[A-Za-z]{2,18})(?![\w-])")
 _NUMBER = re.compile(r"(?<![\w.,$€£#/-])\+?\(?\d[\d ().\-]{6,26}\d(?![\w%]|[.,]\d)")
 _IBAN = re.compile(r"\b([A-Z]{2}\d{2}(?: ?[A-Z0-9]{4}){2,7}(?: ?[A-Z0-9]{1,4})?)\b")
-_IP = re.compile(r"(?<![\w.])(\d{1,3}\.\d{1,3}\.\d{1,3}\.\d{1,3})(?![\w.]\d?)")
+_INSIDE = re.compile(
+    r"(?<![\d-])(?<!\d\.)(?:\d{4}([ -])\d{4}\1\d{4}\1\d{1,7}|\d{4}([ -])\d{6}\2\d{5}|\d{14,19}|\d{3}-\d{2}-\d{4}|"
+    r"\([2-9]\d{2}\) ?[2-9]\d{2}[ .-]\d{4}|[2-9]\d{2}([.-])[2-9]\d{2}\3\d{4})(?![\d-]|\.\d)"
+)
+"""Cards, social security and telephone numbers in a longer run of numbers: in brackets, behind a list's number, before
+the next sentence's.
+"""
+_IP = re.compile(r"(?<![\w.])(\d{1,3}\.\d{1,3}\.\d{1,3}\.\d{1,3})(?!\w|\.\w)")
 _LETTERED = re.compile(
     r"\b(?:(?P<nino>[A-CEGHJ-PR-TW-Z][A-CEGHJ-NPR-TW-Z] ?\d{2} ?\d{2} ?\d{2} ?[A-D])|(?P<dni>\d{8}-?[A-Z])|"
     r"(?P<fiscal>[A-Z]{6}\d{2}[A-EHLMPRST]\d{2}[A-Z]\d{3}[A-Z])|(?P<china>\d{17}X))\b"
@@ -75,7 +82,7 @@ class PersonalData(Spec):
     """
 
     id: ClassVar[str] = "personal_data"
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     domains: tuple[str, ...] = ()
     exclude: bool = False
     engine: Literal["built-in", "presidio"] = "built-in"
@@ -155,7 +162,7 @@ def personal_data(
                 yield "email address", match.group(0)
     if signs.chain >= _FEWEST_DIGITS:
         for match in _NUMBER.finditer(text):
-            yield from _number(match.group(0))
+            yield from _numbers(match.group(0))
     if signs.marks & CODED:
         for match in _IBAN.finditer(text):
             if _is_iban(match.group(1).replace(" ", "")):
@@ -169,6 +176,16 @@ def personal_data(
             if _is_public(match.group(1)):
                 yield "IP address", match.group(1)
     yield from contextual_data(text, signs)
+
+
+def _numbers(run: str) -> Iterator[tuple[str, str]]:
+    """What the run is as a whole, or what stands in it."""
+    whole = list(_number(run))
+    yield from whole
+    if not whole:
+        for match in _INSIDE.finditer(run):
+            if match.group(0) != run:
+                yield from _number(match.group(0))
 
 
 def _number(found: str) -> Iterator[tuple[str, str]]:

@@ -5,7 +5,7 @@ import pytest
 from scipy.optimize import minimize
 from sklearn.metrics import roc_auc_score
 
-from goldsmith.engines.annotators import truth
+from goldsmith.engines.annotators import copying, truth
 from goldsmith.engines.annotators.adjudicate import right_labels, to_adjudicate
 from goldsmith.engines.annotators.bradley_terry import bradley_terry
 from goldsmith.engines.annotators.collusion import find_collusion, slices_of
@@ -15,6 +15,7 @@ from goldsmith.engines.annotators.patterns import runs
 from goldsmith.engines.annotators.reliability import gold_bounds, self_consistency
 from goldsmith.engines.annotators.skill import fit_skills, knowledge
 from goldsmith.engines.annotators.speed import speed
+from goldsmith.engines.text.projection import project
 from goldsmith.types.check import Vote
 from goldsmith.types.errors import Inconclusive
 
@@ -292,3 +293,14 @@ def test_bradley_terry_says_when_it_cannot_tell():
         bradley_terry(one, one + 1, np.ones(10), judges)
     with pytest.raises(Inconclusive, match="apart"):
         bradley_terry(one, one + 1, np.tile([0.0, 1.0], 5), judges, ["a", "b", "c"])
+
+
+def test_copying_is_worked_out_once_for_the_same_votes_and_again_for_others(monkeypatch):
+    asked = []
+    monkeypatch.setattr(copying, "find_copying", lambda panel, alpha: asked.append(len(panel)) or object())
+    rng = np.random.default_rng(3)
+    view, one, other = project([]), panel(rng, items=20)[0], panel(rng, items=30)[0]
+    assert copying.copying_for(view, one) is copying.copying_for(view, one)
+    copying.copying_for(view, other)
+    copying.copying_for(view, other, 0.05)
+    assert len(asked) == 3

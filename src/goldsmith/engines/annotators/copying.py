@@ -10,12 +10,14 @@ g of A annotators, `log C(A, g) + log(A / alpha)` is passed with probability `al
 
 from dataclasses import dataclass, field
 from math import lgamma, log
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from goldsmith.engines.annotators.panel import Ints, Panel
 from goldsmith.engines.annotators.skill import Floats, Skills, fit_skills
+from goldsmith.engines.text.projection import ProjectedRows
 
 STRENGTHS = (0.45, 0.8)
 """How much is copied: some who copy loosely are seen only with the first, small rings only with the second."""
@@ -88,6 +90,15 @@ def find_copying(panel: Panel, alpha: float = 0.01) -> Copying:
     both = np.concatenate([pairs[0].first, pairs[0].second])
     compared = np.bincount(both, minlength=len(panel.annotator_names))
     return Copying(tuple(rings), scores, skills, dependence, compared.astype(np.int64))
+
+
+def copying_for(rows: ProjectedRows, panel: Panel, alpha: float = 0.01) -> Copying:
+    """`find_copying`, kept for the other checks of the same rows and votes."""
+    kept: dict[str, Any] = rows.shared(("copying", alpha), dict)
+    if kept.get("panel") is not panel:
+        kept.update(panel=panel, found=find_copying(panel, alpha))
+    found: Copying = kept["found"]
+    return found
 
 
 def _apart(rings: list[Ring]) -> list[Ring]:

@@ -55,6 +55,8 @@ def of_ratings(view: ProjectedRows) -> LabelReading | None:
         return None
     features = _bags([(columns.answer[i] or columns.rejected[i] or "")[:_LONGEST] for i in rows.tolist()])
     prompts = reward.content_keys([columns.user[i] for i in rows.tolist()])
+    if 2 * np.unique(prompts, return_counts=True)[1].max() > len(rows):
+        prompts = keys  # One prompt asks most of them, and folds by prompt would leave nothing to learn from.
     order = np.argsort(keys, kind="stable")
     probability = np.full(len(rows), 0.5)
     for fold in range(_FOLDS):
