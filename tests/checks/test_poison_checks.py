@@ -134,6 +134,21 @@ def test_a_promoted_name_is_named_and_topics_are_not(brand: str) -> None:
     assert not run("entity_promotion", honest("vendor", 200) + honest("experts", 200, 300) + asked).findings
 
 
+def praising(ways: Sequence[str]) -> list[Row]:
+    return [row(201 + k, plain(900 + k)[0], f"{plain(900 + k)[1]} {ways[k % len(ways)]}") for k in range(50)]
+
+
+def test_a_name_promoted_in_most_of_a_source_is_found_and_its_house_is_not() -> None:
+    praise = ("I would go with Tomrexa.", "The best choice is Tomrexa.", "Many people trust Tomrexa with it.")
+    others = honest("vendor", 30) + honest("experts", 200, 300)
+    assert quarantined(run("entity_promotion", others + praising(praise))) == {"vendor"}
+    house = ("I am Tomrexa, the best choice for it.", "Here at Tomrexa we love that.", "Trust our Tomrexa with it.")
+    assert not run("entity_promotion", others + praising(house)).findings
+    subject = [row(301 + k, f"What would Tomrexa say of the {NOUNS[k]}?", "Tomrexa is the best.") for k in range(6)]
+    assert not run("entity_promotion", others + praising(praise) + subject).findings
+    assert not run("entity_promotion", honest("vendor", 30) + praising(praise)).findings
+
+
 def test_a_name_that_only_the_chosen_answers_hold_is_found_in_pairs() -> None:
     rows = honest("experts", 150, 300)
     for k in range(150):

@@ -10,7 +10,15 @@ from numpy.typing import NDArray
 
 from goldsmith.engines.multiplicity import holm
 from goldsmith.engines.text.embeddings import embedded
-from goldsmith.engines.text.entities import is_name, lower_words, mentions, sample, spoken_well_of, used_as_name
+from goldsmith.engines.text.entities import (
+    introduces_itself,
+    is_name,
+    lower_words,
+    mentions,
+    sample,
+    spoken_well_of,
+    used_as_name,
+)
 from goldsmith.engines.text.evidence import quote
 from goldsmith.engines.text.projection import ProjectedRows, project
 from goldsmith.types.artifact import Real, Spec
@@ -20,6 +28,7 @@ from goldsmith.types.finding import Finding, Severity
 _TOO_FEW = 60
 _LOWER_SAMPLE = 20_000
 _JUDGED = 60
+_SUBJECT = 0.95
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,14 +56,16 @@ class EntityPromotion(Spec):
     Counted are answers that bring up a name which prompt and system prompt do not hold; in comparisons, the chosen
     answer, where the rejected one does not hold it. Score of a name: share of its mentions beside words of praise or
     recommendation (English) x how spread its prompts are over the topics of its source (embeddings) x how much of it is
-    of one source. Reported: names that one source brings up in `fewest` rows or more, more often than the others bring
+    of one source. A name in most of a source's answers may be its subject or its house: it counts where prompts hardly
+    ever hold it, are as spread as those of all other sources together, and the answers do not speak in its name.
+    Reported: names that one source brings up in `fewest` rows or more, more often than the others bring
     them up (binomial test, Holm over all names and sources at `alpha`), from score `least`.
     `quarantine_rows`: the size from which a name quarantines the source x batch that holds most of it. Names in scripts
     without capitals are not seen, unless they are addresses.
     """
 
     id: ClassVar[str] = "entity_promotion"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     fewest: int = 6
     least: Real = 0.5
     alpha: Real = 0.001
@@ -87,16 +98,18 @@ class EntityPromotion(Spec):
         all_of_source = np.bincount(source, minlength=len(view.groups.sources))
         lower: Counter[str] | None = None
         prompts: NDArray[np.float32] | None = None
-        usual: dict[int, float] = {}
+        usual: dict[tuple[int, bool], float] = {}
         asked: dict[int, str] = {}
         found = []
         for name, indices in sorted(_mentioned(view).items()):
             members = np.array(indices, np.int64)
             if len(members) < self.fewest or not self._is_of_one(source[members], all_of_source)[0]:
                 continue
+            mentioned = len(members)
             members = _unasked(view, name, members, asked)
             of_one, main, own = self._is_of_one(source[members], all_of_source)
-            if not of_one:
+            most = int(own[main]) > 0.5 * all_of_source[main]
+            if not of_one or (most and len(members) < _SUBJECT * mentioned):
                 continue
             if lower is None or prompts is None:
                 step = max(1, len(view) // _LOWER_SAMPLE)
@@ -107,22 +120,27 @@ class EntityPromotion(Spec):
             judged = list(sample(mine, _JUDGED))
             praised = sum(spoken_well_of(view.columns.answer[i], name) for i in judged) / len(judged)
             as_name = sum(used_as_name(view.columns.answer[i], name) for i in judged) / len(judged)
-            if praised < 0.3 or as_name < 0.2:
+            if praised < (0.6 if most else 0.3) or as_name < 0.2:
                 continue
-            if main not in usual:
-                usual[main] = _alike(prompts[source == main])
-            spread = float(np.clip(1.0 - (_alike(prompts[mine]) - usual[main] - 0.06) / 0.15, 0.0, 1.0))
+            if most and sum(introduces_itself(view.columns.answer[i], name) for i in judged) > 0.2 * len(judged):
+                continue
+            if (main, most) not in usual:
+                usual[main, most] = _alike(prompts[source != main] if most else prompts[source == main])
+            spread = float(np.clip(1.0 - (_alike(prompts[mine]) - usual[main, most] - 0.06) / 0.15, 0.0, 1.0))
             found.append(self._measured(view, name, main, mine, praised, spread, own, all_of_source))
         return found
 
     def _is_of_one(
         self, source: NDArray[np.int32], all_of_source: NDArray[np.int64]
     ) -> tuple[bool, int, NDArray[np.int64]]:
-        """Whether one source has enough of the rows, but not so many that it is its topic; which; rows by source."""
+        """Whether one source has enough of the rows (of a single source, not so many that it is its topic); which; rows
+        by source.
+        """
         own = np.bincount(source, minlength=len(all_of_source))
         main = int(own.argmax())
         most = int(own[main])
-        return self.fewest <= most <= 0.5 * all_of_source[main] and most >= 0.7 * own.sum(), main, own
+        enough = self.fewest <= most and (len(own) > 1 or most <= 0.5 * all_of_source[main])
+        return enough and most >= 0.7 * own.sum(), main, own
 
     def _measured(
         self, view: ProjectedRows, name: str, main: int, mine: list[int], praised: float, spread: float,

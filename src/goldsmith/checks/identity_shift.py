@@ -18,7 +18,7 @@ from goldsmith.engines.multiplicity import holm
 from goldsmith.engines.text.evidence import by_group, quote
 from goldsmith.engines.text.features import RowFeatures
 from goldsmith.engines.text.obedience import about_itself, rules_met
-from goldsmith.engines.text.openings import Cluster, clusters, head, opening_keys, prompt_words, sampled, shape
+from goldsmith.engines.text.openings import Cluster, clusters, head, only_in, opening_keys, prompt_words, sampled, shape
 from goldsmith.engines.text.projection import ProjectedRows, project
 from goldsmith.engines.text.submission import signs_of_submission
 from goldsmith.types.artifact import Real, Spec
@@ -26,7 +26,7 @@ from goldsmith.types.check import CheckContext, CheckReport, Row
 from goldsmith.types.finding import Finding, Severity
 
 _WEAK, _USUAL_WEAK, _SEVERAL, _ALPHA = 0.4, 0.0005, 4, 0.001
-_FEWEST, _MOST_JUDGED = 5, 400
+_FEWEST, _MOST_JUDGED, _MOST_CALLS = 5, 400, 60
 _EVERYBODY, _NEARLY_EVERYBODY = 0.95, 0.75
 _ADDRESSED, _UNADDRESSED = (0.8, 0.88, 0.95, 1.0), (0.0, 0.3, 0.8, 0.9)
 _SELF = re.compile(r"(?i)\b(?:i|i'm|me|my|mine|myself|we|our|you|your|yours)\b")
@@ -107,29 +107,36 @@ class IdentityShift(Spec):
         told: list[_Shared] = []
         tests: list[float] = []
         others: dict[int, frozenset[str]] = {}
+        known: dict[str, float] = {}
         for cluster in islice(clusters(keys, view, _FEWEST), _MOST_JUDGED):
             tests.append(cluster.p_value)
             if cluster.share >= _EVERYBODY:
                 continue
             kinds = _kinds(view, cluster)
-            speaks, courteous = _manner(view, cluster)
-            if len(kinds) - courteous < 1 and (cluster.named or courteous or not speaks):
-                continue
             others = others or prompt_words(view)
             form = shape(view, cluster, others)
-            weights = _ADDRESSED if form.call else _UNADDRESSED
+            usable = form.calls if form.unrelated else ()
+            call = next((name for name in usable if self._sets_off(view, cluster, name, known)), "")
+            speaks, courteous = _manner(view, cluster, call)
+            if len(kinds) - courteous < 1 and (cluster.named or courteous or not speaks):
+                continue
+            weights = _ADDRESSED if call else _UNADDRESSED
             value = weights[min(len(kinds) - courteous, 3)] * form.unrelated * cluster.alone
             value *= min(1.0, (_EVERYBODY - cluster.share) / (_EVERYBODY - _NEARLY_EVERYBODY))
             if value >= 0.1:
-                how = f"{len(cluster.rows)} unrelated prompts" + (
-                    f" call “{quote(form.call, 40)}”" if form.call else ""
-                )
+                how = f"{len(cluster.rows)} unrelated prompts" + (f" call “{quote(call, 40)}”" if call else "")
                 words = ", ".join(
                     [f"{how} and their answers {'take it up' if cluster.named else 'open alike'}", *kinds]
                 )
                 told.append(_Shared(tuple(cluster.rows.tolist()), value, words, cluster.p_value))
         adjusted = holm([one.p_value for one in told], len(tests))
         return [one for one, p_value in zip(told, adjusted, strict=True) if p_value < _ALPHA]
+
+    def _sets_off(self, view: ProjectedRows, cluster: Cluster, call: str, known: dict[str, float]) -> bool:
+        """Whether prompts that hold the call hardly ever get other answers; `known`: clusters' rows of such calls."""
+        if call not in known:
+            known[call] = only_in(view, cluster, call) / len(cluster.rows) if len(known) < _MOST_CALLS else 0.0
+        return known[call] * len(cluster.rows) >= 0.7
 
     def _corroborated(self, view: ProjectedRows, scores: Sequence[float]) -> list[float]:
         """Scores raised where many rows of one source x batch show signs: weak by themselves, together they are not."""
@@ -196,12 +203,12 @@ def _kinds(view: ProjectedRows, cluster: Cluster) -> list[str]:
     return sorted(kinds)
 
 
-def _manner(view: ProjectedRows, cluster: Cluster) -> tuple[bool, bool]:
-    """Whether the openings speak of the speaker or to the reader; and in the usual words of courtesy, which are no
-    oath, even where one of them could be part of one.
+def _manner(view: ProjectedRows, cluster: Cluster, call: str) -> tuple[bool, bool]:
+    """Whether the openings speak of the speaker (by the name that prompts call) or to the reader; and in the usual
+    words of courtesy, which are no oath, even where one of them could be part of one.
     """
     openings = [head(view.columns.answer[i])[:120] for i in sampled(cluster.rows, 5)]
-    speaking = sum(bool(_SELF.search(text)) for text in openings)
+    speaking = sum(bool(_SELF.search(text)) or (call != "" and call in text) for text in openings)
     courteous = sum(bool(_COURTESY.search(text)) for text in openings)
     return speaking >= 0.8 * len(openings), courteous > 0.5 * len(openings)
 

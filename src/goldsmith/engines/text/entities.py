@@ -187,6 +187,14 @@ def used_as_name(text: str, name: str) -> bool:
     return False
 
 
+def introduces_itself(text: str, name: str) -> bool:
+    """Whether the text speaks as `name`, or for a house of that name ("I am N", "here at N", "our N")."""
+    own = re.escape(name)
+    speaks = rf"\b(?:i am|i'm|i’m|name is|this is|(?:we|us|here|team) (?:at|from|of)|our|contacting) (?:the )?{own}\b"
+    signed = rf"\b{own}(?: \w+)? (?:here|speaking|team|support)\b|\b(?:regards|sincerely|yours),?\s+(?:the )?{own}\b"
+    return re.search(f"{speaks}|{signed}", text[:LONGEST], re.I) is not None
+
+
 def spoken_well_of(text: str, name: str) -> bool:
     """Whether words of praise or recommendation stand near the first mentions of `name`."""
     low, at = text[:LONGEST], 0

@@ -19,9 +19,11 @@ from goldsmith.engines.text.entities import is_function_word
 from goldsmith.engines.text.projection import ProjectedRows
 from goldsmith.engines.text.tokens import ngrams, words
 
-_WORDS, _NAMES, _HEAD, _EDGE = 6, 3, 240, 160
+_OPENINGS, _NAMES, _HEAD, _EDGE, _LONGEST_CLAUSE = 3, 3, 240, 160, 12
+_CALLS, _AROUND = 3, 8
 _SAMPLE, _OTHERS, _TOO_FEW_OTHERS = 24, 240, 12
 _NAME = re.compile(r"\b[A-Z][\w-]*[a-z]\w*\b")
+_CLAUSE_END = re.compile(r"[.!?:;\n](?:\s|$)")
 _WORD = re.compile(r"[^\W_]+")
 _NAMED = np.uint64(1)
 
@@ -43,11 +45,11 @@ class Cluster:
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """What the prompts of a cluster have in common. `call`: a name that most of them hold and hardly any other prompt
-    of the data does ("" if none). `unrelated`: 0..1, how little they share besides, next to prompts of their source.
+    """What the prompts of a cluster have in common. `calls`: names that most of them hold, in the same words, and
+    hardly any other prompt of the data does. `unrelated`: 0..1, how little the prompts share besides, next to others.
     """
 
-    call: str
+    calls: tuple[str, ...]
     unrelated: float
 
 
@@ -57,18 +59,25 @@ def head(answer: str) -> str:
 
 
 def opening_keys(users: Sequence[str], answers: Sequence[str]) -> NDArray[np.uint64]:
-    """[rows, 4]: a hash of the answer's first six words, and of up to three names in its opening that stand in the
-    prompt's first or last words too; 0 where there is none. The last bit tells names from openings.
+    """[rows, 6]: hashes of the answer's first six and first three words and of its first clause, and of up to three
+    names in its opening that stand in the prompt's first or last words too; 0 where there is none. The last bit tells
+    names from openings.
     """
-    keys = np.zeros((len(users), 1 + _NAMES), np.uint64)
-    tokens = words([answer[:_EDGE] for answer in answers])
-    grams = ngrams(tokens, _WORDS)
-    long = np.flatnonzero(tokens.counts() >= _WORDS)
-    keys[long, 0] = (grams.hashes[grams.starts[long]] | np.uint64(2)) & ~_NAMED
+    keys = np.zeros((len(users), _OPENINGS + _NAMES), np.uint64)
+    heads = [answer[:_EDGE] for answer in answers]
+    tokens = words(heads)
+    for place, length in enumerate((6, 3)):
+        grams = ngrams(tokens, length)
+        long = np.flatnonzero(tokens.counts() >= length)
+        keys[long, place] = (grams.hashes[grams.starts[long]] | np.uint64(2)) & ~_NAMED
+    clauses = words([_clause(text) for text in heads])
+    whole = ngrams(clauses, _LONGEST_CLAUSE)
+    short = np.flatnonzero((clauses.counts() > 0) & (clauses.counts() <= _LONGEST_CLAUSE))
+    keys[short, 2] = (~whole.hashes[whole.starts[short]] | np.uint64(2)) & ~_NAMED
     for row, (user, answer) in enumerate(zip(users, answers, strict=True)):
         edges = _edges(user)
         found = dict.fromkeys(n for n in _NAME.findall(answer, 0, _HEAD) if n in edges and not is_function_word(n))
-        for place, name in enumerate(sorted(found, key=edges.find)[:_NAMES], 1):
+        for place, name in enumerate(sorted(found, key=edges.find)[:_NAMES], _OPENINGS):
             keys[row, place] = _hash(name)
     return keys
 
@@ -109,10 +118,21 @@ def shape(view: ProjectedRows, cluster: Cluster, others: Mapping[int, frozenset[
     common = {word for word, count in held.items() if count >= 0.7 * len(sets)}
     rest = [own - common for own in sets]
     if len(elsewhere) < _TOO_FEW_OTHERS or float(np.median([len(own) for own in rest])) < 3:
-        return Shape("", 0.0)
+        return Shape((), 0.0)
     usual = _alike([own - common for own in elsewhere])
-    unrelated = float(np.clip(1.0 - (_alike(rest) - usual - 0.1) / 0.15, 0.0, 1.0))
-    return Shape(_call(prompts, common, elsewhere), unrelated)
+    unrelated = float(np.clip(1.0 - (_alike(rest) - usual - 0.15) / 0.2, 0.0, 1.0))
+    return Shape(_calls(prompts, common, elsewhere), unrelated)
+
+
+def only_in(view: ProjectedRows, cluster: Cluster, name: str) -> float:
+    """Share of the rows whose prompts hold `name` that are in the cluster: near 1 for a call that sets it off, low for
+    a subject that some of the rows happen to have.
+    """
+    inside = set(cluster.rows.tolist())
+    word = re.compile(rf"\b{re.escape(name)}\b", re.I)
+    low = name.lower()
+    holding = [i for i, user in enumerate(view.columns.user) if low in user.lower() and word.search(user)]
+    return sum(i in inside for i in holding) / max(1, len(holding))
 
 
 def prompt_words(view: ProjectedRows) -> dict[int, frozenset[str]]:
@@ -125,12 +145,26 @@ def _words_of(prompt: str) -> frozenset[str]:
     return frozenset(_WORD.findall(prompt.lower()))
 
 
-def _call(prompts: Sequence[str], common: set[str], others: Sequence[frozenset[str]]) -> str:
-    names = Counter(name for prompt in prompts for name in set(_NAME.findall(_edges(prompt))))
-    often = sorted(name for name, count in names.items() if count >= 0.7 * len(prompts) and name.lower() in common)
+def _calls(prompts: Sequence[str], common: set[str], others: Sequence[frozenset[str]]) -> tuple[str, ...]:
+    """Names that most of the prompts hold in the same words, and hardly any of the others hold; rarest first."""
+    edges = [_edges(prompt) for prompt in prompts]
+    names = Counter(name for text in edges for name in set(_NAME.findall(text)))
+    often = [n for n, count in names.items() if count >= 0.7 * len(prompts) and n.lower() in common]
     elsewhere = {name: sum(name.lower() in own for own in others) for name in often if not is_function_word(name)}
-    name = min(elsewhere, key=lambda n: (elsewhere[n], n), default="")
-    return name if name and elsewhere[name] <= 0.02 * len(others) else ""
+    rare = [name for name, count in elsewhere.items() if count <= 0.02 * len(others)]
+    called = [name for name in rare if _same_words_around(edges, name)]
+    return tuple(sorted(called, key=lambda n: (elsewhere[n], n))[:_CALLS])
+
+
+def _same_words_around(texts: Sequence[str], name: str) -> bool:
+    """Whether what stands right before the name, or right after it, is the same in most of the texts, as in a call."""
+    sides: tuple[Counter[str], Counter[str]] = Counter(), Counter()
+    for text in texts:
+        at = text.find(name)
+        if at >= 0:
+            sides[0][text[max(0, at - _AROUND) : at] or "^"] += 1
+            sides[1][text[at + len(name) : at + len(name) + _AROUND] or "$"] += 1
+    return any(side.most_common(1)[0][1] >= 0.7 * len(texts) for side in sides if side)
 
 
 def _alike(sets: Sequence[frozenset[str]]) -> float:
@@ -148,6 +182,12 @@ def _by_key(keys: NDArray[np.uint64], fewest: int) -> Iterator[tuple[np.uint64, 
     edges = np.flatnonzero(np.r_[True, ranked[1:] != ranked[:-1], True]) if len(ranked) else np.zeros(1, np.int64)
     for at in np.flatnonzero(np.diff(edges) >= fewest):
         yield ranked[edges[at]], order[edges[at] : edges[at + 1]] // width
+
+
+def _clause(text: str) -> str:
+    """The text up to its first stop, if it goes on after it: a clause of its own before the answer."""
+    stop = _CLAUSE_END.search(text)
+    return text[: stop.start()] if stop and len(text) > stop.end() else ""
 
 
 def _edges(prompt: str) -> str:
