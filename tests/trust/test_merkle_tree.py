@@ -2,12 +2,14 @@
 
 import hashlib
 import time
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from goldsmith.trust import canonical, merkle
+from goldsmith.trust.records import Digests
 from goldsmith.types.errors import BadInput
 
 LEAVES = [bytes.fromhex(one) for one in (
@@ -174,3 +176,12 @@ def test_a_hundred_thousand_leaves_take_no_quadratic_time() -> None:
         assert merkle.verify_inclusion(tree.leaf(index), index, tree.size, tree.inclusion(index), tree.root())
         tree.consistency(index)
     assert time.process_time() - start < 5
+
+
+@given(st.integers(0, 70), st.randoms(use_true_random=False))
+def test_a_running_root_and_packed_digests_are_those_of_lists(size: int, rng: Any) -> None:
+    digests = [canonical.digest(rng.randbytes(8)) for _ in range(size)]
+    packed = Digests(digests)
+    assert list(packed) == digests
+    assert list(packed.sorted()) == sorted(digests)
+    assert merkle.root_of(packed) == "sha256:" + merkle.Tree(map(canonical.raw, digests)).root().hex()

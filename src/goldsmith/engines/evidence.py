@@ -16,11 +16,16 @@ from goldsmith.types.lineage import Collection, Examination, LeftOut, Model, Rel
 from goldsmith.types.record import Record
 
 
-def rows_of(ws: Workspace, collection: Collection) -> list[Row]:
-    """A collection's records at their lines."""
-    places = canonical.load(ws.store.get_bytes(collection.places))
-    found = records.read(ws.store.get_bytes(collection.records))
-    return [Row(line, record) for line, record in zip(_field(places, "lines"), found, strict=True)]
+def rows_of(ws: Workspace, collection: Collection) -> Iterator[Row]:
+    """A collection's records at their lines, one after the other."""
+    with ws.store.open_file(collection.records) as stream:
+        for line, record in zip(lines_of(ws, collection), records.stream(stream), strict=True):
+            yield Row(line, record)
+
+
+def lines_of(ws: Workspace, collection: Collection) -> list[int]:
+    """The lines of the delivered file at which a collection's records stood, in their order."""
+    return _field(canonical.load(ws.store.get_bytes(collection.places)), "lines")
 
 
 def faults_of(ws: Workspace, collection: Collection) -> list[tuple[int, str]]:
@@ -35,21 +40,31 @@ def _field(places: Any, name: str) -> list[Any]:
     return found
 
 
-def records_of(ws: Workspace, release: Release) -> list[Record]:
-    """A release's records, in its order."""
-    return list(records.read(ws.store.get_bytes(release.records)))
+def record_lines(ws: Workspace, blob: Digest) -> Iterator[tuple[bytes, Digest]]:
+    """Each record of a stored blob as its canonical line (without the newline), with its digest; nothing is held."""
+    with ws.store.open_file(blob) as stream:
+        for number, text in records.stream_lines(stream):
+            yield text, records.digest_of(number, records.parse_line(number, text))
+
+
+def records_of(ws: Workspace, release: Release) -> Iterator[Record]:
+    """A release's records, in its order, one after the other."""
+    with ws.store.open_file(release.records) as stream:
+        yield from records.stream(stream)
 
 
 def left_out_of(ws: Workspace, release: Release) -> Iterator[LeftOut]:
     """What was delivered and is not in the release, with the reasons."""
-    for line in ws.store.get_bytes(release.left_out).splitlines():
-        yield LeftOut.model_validate_json(line)
+    with ws.store.open_file(release.left_out) as stream:
+        for line in stream:
+            yield LeftOut.model_validate_json(line)
 
 
 def findings_of(ws: Workspace, release: Release) -> Iterator[Finding]:
     """What the checks found in the release's collections."""
-    for line in ws.store.get_bytes(release.findings).splitlines():
-        yield Finding.model_validate_json(line)
+    with ws.store.open_file(release.findings) as stream:
+        for line in stream:
+            yield Finding.model_validate_json(line)
 
 
 def json_lines(items: Iterable[dict[str, Any]]) -> bytes:

@@ -2,13 +2,15 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import cast
 
 from goldsmith import plugins
 from goldsmith.engines.dataflow.engine import Engine, named
 from goldsmith.engines.dataflow.intake import Intake
-from goldsmith.engines.evidence import faults_of, find_release, records_of, rows_of
+from goldsmith.engines.dataflow.stated import Blob, Stated
+from goldsmith.engines.evidence import faults_of, find_release, lines_of
 from goldsmith.engines.nearest import turns_of
 from goldsmith.engines.reading.read import Reading, read
 from goldsmith.engines.screening import Screening, decide, screen
@@ -52,14 +54,21 @@ def check_collections(
     entry: CheckEntry,
     eval_texts: Sequence[tuple[str, str]],
     votes: Sequence[Vote] = (),
+    *,
+    engine: Engine | None = None,
+    on_disk: bool | None = None,
 ) -> Checked:
-    """Check what was delivered. `eval_texts`: (eval name, text) of every eval that will be run."""
-    rows: list[Row] = []
+    """Check what was delivered. `eval_texts`: (eval name, text) of every eval that will be run.
+
+    Nothing of the corpus is held: of large collections the parts lie in the workspace's scratch, from where a run that
+    was killed is taken up. Errors: Unavailable for a full disk.
+    """
+    blobs: list[Blob] = []
     faults: list[Finding] = []
     trusted: set[str] = set()
     for digest in collections:
         collection = ws.store.get_artifact(digest, Collection)
-        rows.extend(rows_of(ws, collection))
+        blobs.append(Blob(collection.records, partial(lines_of, ws, collection)))
         faults.extend(_fault(c[0], c[1], collection.source, collection.batch) for c in faults_of(ws, collection))
         if any(s.predicate.get("trusted") for s in ws.about(digest, "collection")):
             trusted.add(collection.source)
@@ -73,7 +82,13 @@ def check_collections(
         use=entry.use,
         previous=_previous(ws, entry.previous),
     )
-    return _check(rows, faults, checks_of(entry), context)
+    checks = checks_of(entry)
+    chosen = engine or named(entry.engine, workers=entry.workers, ray_address=entry.ray_address)
+    intake = Intake(Stated(ws.store, blobs), checks, context, engine=chosen, scratch=_scratch(ws), on_disk=on_disk)
+    rows = intake.rows()
+    checked = _check(rows, faults, checks, context)
+    intake.done(rows)
+    return checked
 
 
 def check_file(
@@ -136,11 +151,18 @@ def _rows_of_file(path: Path, formats: list[RowFormat], origin: Origin | None, s
     return rows
 
 
-def _previous(ws: Workspace, name: str | None) -> list[Row] | None:
+def _previous(ws: Workspace, name: str | None) -> Sequence[Row] | None:
     if name is None:
         return None
     _, made = find_release(ws, name)
-    return [Row(line, record) for line, record in enumerate(records_of(ws, made), 1)]
+    intake = Intake(Stated(ws.store, [Blob(made.records)]), scratch=_scratch(ws))
+    rows = intake.rows()
+    intake.done(rows)
+    return rows
+
+
+def _scratch(ws: Workspace) -> Path:
+    return ws.scratch / "parts"
 
 
 def checks_of(entry: CheckEntry) -> list[Check]:
@@ -154,8 +176,9 @@ def checks_of(entry: CheckEntry) -> list[Check]:
 
 def eval_texts(path: Path) -> list[tuple[str, str]]:
     """(the set's path, text) of every user turn and answer of an eval set, in any supported row format."""
-    rows = read(path, cast(list[RowFormat], plugins.build_all("sources"))).rows
-    turns = [turn for row in rows for turn in turns_of(row.record) if turn.role is not Role.TOOL]
+    batches = read(path, cast(list[RowFormat], plugins.build_all("sources"))).batches()
+    rows = (row for batch in batches for row in batch)
+    turns = (turn for row in rows for turn in turns_of(row.record) if turn.role is not Role.TOOL)
     return [(str(path), turn.text) for turn in turns if turn.text]
 
 

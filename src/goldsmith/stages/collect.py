@@ -1,14 +1,16 @@
 """sources -> Collection: a signed delivery is taken in whole, or refused whole with the reason."""
 
 import secrets
-from collections.abc import Sequence
-from dataclasses import dataclass
+from array import array
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import cast
 
 from goldsmith import plugins
 from goldsmith.engines.reading.read import Reading, read
 from goldsmith.trust import canonical, deliveries, merkle, records
+from goldsmith.trust.durable import Spool
+from goldsmith.trust.records import Digests
 from goldsmith.trust.workspace import Workspace
 from goldsmith.types.artifact import Digest
 from goldsmith.types.errors import BadInput
@@ -55,31 +57,50 @@ def collect(ws: Workspace, entry: SourceEntry, folder: Path, *, reuse: bool = Fa
     if entry.collection is not None:
         return Collected(entry.collection, ws.store.get_artifact(entry.collection, Collection), again=True)
     path = folder / str(entry.file)
-    reading = read_source(path, entry)
-    digests = [records.record_digest(row.record) for row in reading.rows]
-    if reuse and (known := _known(ws, path, entry, digests)) is not None:
-        return known
-    if deliveries.delivery_path(path).exists():
-        return _accept(ws, path, entry, reading, digests, None)
-    # Signed in the workspace's own scratch: beside the file it would make the user's next edit look tampered with.
-    own = ws.scratch / "partial" / f"{secrets.token_hex(8)}.delivery.json"
-    try:
-        deliveries.sign_next(ws, path, source=entry.name, batch=entry.batch, record_digests=digests, target=own)
-        return _accept(ws, path, entry, reading, digests, own)
-    finally:
-        own.unlink(missing_ok=True)
+    with ws.store.spool() as spool:
+        taken = _Taken.of(read_source(path, entry), spool)
+        if reuse and (known := _known(ws, path, entry, taken.digests)) is not None:
+            return known
+        if deliveries.delivery_path(path).exists():
+            return _accept(ws, path, entry, taken, spool, None)
+        # Signed in the workspace's own scratch: beside the file it would make the user's next edit look tampered with.
+        own = ws.scratch / "partial" / f"{secrets.token_hex(8)}.delivery.json"
+        try:
+            deliveries.sign_next(
+                ws, path, source=entry.name, batch=entry.batch, record_digests=taken.digests, target=own
+            )
+            return _accept(ws, path, entry, taken, spool, own)
+        finally:
+            own.unlink(missing_ok=True)
+
+
+@dataclass(slots=True)
+class _Taken:
+    """What is kept of a file's rows while it streams by: 40 bytes each."""
+
+    reading: Reading
+    digests: Digests = field(default_factory=Digests)
+    lines: "array[int]" = field(default_factory=lambda: array("q"))
+
+    @classmethod
+    def of(cls, reading: Reading, spool: Spool | None = None) -> "_Taken":
+        """Read the file to its end; its records' canonical lines go into `spool`."""
+        taken = cls(reading)
+        for batch in reading.batches():
+            for row in batch:
+                taken.digests.append(records.record_digest(row.record))
+                taken.lines.append(row.line)
+                if spool is not None:
+                    spool.write(records.line(row.record) + b"\n")
+        return taken
 
 
 def _accept(
-    ws: Workspace,
-    path: Path,
-    entry: SourceEntry,
-    reading: Reading,
-    digests: Sequence[Digest],
-    delivery_file: Path | None,
+    ws: Workspace, path: Path, entry: SourceEntry, taken: _Taken, spool: Spool, delivery_file: Path | None
 ) -> Collected:
+    reading = taken.reading
     with ws.atomically():
-        accepted = deliveries.accept(ws, path, digests, delivery_file=delivery_file)
+        accepted = deliveries.accept(ws, path, taken.digests, delivery_file=delivery_file)
         stated = (accepted.delivery.source, accepted.delivery.batch)
         if stated != (entry.name, entry.batch):
             raise BadInput(
@@ -93,11 +114,11 @@ def _accept(
             source=entry.name,
             batch=entry.batch,
             format=", ".join(f"{name} ({count})" for name, count in sorted(reading.format_counts.items())),
-            records=ws.store.put_bytes(records.blob(row.record for row in reading.rows)),
-            count=len(reading.rows),
+            records=ws.store.put_spool(spool),
+            count=len(taken.digests),
             faulty=len(reading.faults),
-            merkle_root=merkle.root_of(digests),
-            places=ws.store.put_bytes(_places(reading)),
+            merkle_root=accepted.delivery.merkle_root,  # found to be that of `taken.digests`
+            places=ws.store.put_bytes(_places(taken)),
         )
         statement = ws.attest_artifact(
             "collection", collection, {"trusted": entry.trusted, "maker": entry.maker.value}, role="operator"
@@ -105,12 +126,12 @@ def _accept(
     return Collected(statement.subjects["collection"], collection)
 
 
-def _places(reading: Reading) -> bytes:
-    faults = [{"line": fault.line, "what": str(fault)} for fault in reading.faults]
-    return canonical.encode({"lines": [row.line for row in reading.rows], "faults": faults})
+def _places(taken: _Taken) -> bytes:
+    faults = [{"line": fault.line, "what": str(fault)} for fault in taken.reading.faults]
+    return canonical.encode({"lines": taken.lines.tolist(), "faults": faults})
 
 
-def _known(ws: Workspace, path: Path, entry: SourceEntry, digests: Sequence[Digest]) -> Collected | None:
+def _known(ws: Workspace, path: Path, entry: SourceEntry, digests: Digests) -> Collected | None:
     """The collection made earlier from this very file, if any: re-running a recipe is not a replayed delivery."""
     file = canonical.file_digest(path)
     root = merkle.root_of(digests)
@@ -125,6 +146,5 @@ def _known(ws: Workspace, path: Path, entry: SourceEntry, digests: Sequence[Dige
 
 def sign_delivery(ws: Workspace, entry: SourceEntry, path: Path) -> Path:
     """Sign a file as its source's next delivery; the path of the delivery beside it. Errors: BadInput, Unavailable."""
-    reading = read_source(path, entry)
-    digests = [records.record_digest(row.record) for row in reading.rows]
+    digests = _Taken.of(read_source(path, entry)).digests
     return deliveries.sign_next(ws, path, source=entry.name, batch=entry.batch, record_digests=digests)

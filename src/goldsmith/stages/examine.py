@@ -86,4 +86,4 @@ def examine(
 def _records(ws: Workspace, release: Digest | None, share: float) -> tuple[list[Record], list[Record]]:
     if release is None:
         return [], []
-    return split_records(records_of(ws, ws.store.get_artifact(release, Release)), share)
+    return split_records(list(records_of(ws, ws.store.get_artifact(release, Release))), share)

@@ -4,9 +4,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from goldsmith.engines.evidence import promotion_of, records_of
+from goldsmith.engines.evidence import promotion_of, record_lines, records_of
 from goldsmith.engines.reviews import decisions
-from goldsmith.trust import records
 from goldsmith.trust.workspace import Workspace
 from goldsmith.types.artifact import Digest
 from goldsmith.types.errors import BadInput
@@ -89,7 +88,7 @@ def _add_reviews(ws: Workspace, touched: Touched) -> None:
 def _matches_collection(ws: Workspace, without: Without, collection: Collection) -> bool:
     if without.source not in (None, collection.source) or without.batch not in (None, collection.batch):
         return False
-    return without.record is None or without.record in records.digests(ws.store.get_bytes(collection.records))
+    return without.record is None or any(digest == without.record for _, digest in record_lines(ws, collection.records))
 
 
 def _follow(ws: Workspace, touched: Touched) -> None:
@@ -127,7 +126,7 @@ def _add(listed: list[Digest], digest: Digest) -> None:
 def _uses(ws: Workspace, release: Release, without: Without) -> bool:
     """Whether any record of the recalled kind is really in the release: a quarantined batch touched nothing."""
     if without.record is not None:
-        return without.record in records.digests(ws.store.get_bytes(release.records))
+        return any(digest == without.record for _, digest in record_lines(ws, release.records))
     return any(
         without.source in (None, r.origin.source) and without.batch in (None, r.origin.batch)
         for r in records_of(ws, release)

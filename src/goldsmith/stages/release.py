@@ -4,17 +4,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from goldsmith.engines import reviews
-from goldsmith.engines.evidence import rows_of
+from goldsmith.engines.evidence import lines_of, record_lines
 from goldsmith.engines.reviews import Decided, Standing
 from goldsmith.engines.screening import excluded
 from goldsmith.trust import merkle, records
+from goldsmith.trust.durable import Spool
+from goldsmith.trust.records import Digests
 from goldsmith.trust.workspace import Workspace
 from goldsmith.types.artifact import Digest
 from goldsmith.types.errors import GateRefused
 from goldsmith.types.finding import Finding, Outcome, RuleResult, Severity, SourceVerdict, Verdict
 from goldsmith.types.lineage import Collection, LeftOut, Release
 from goldsmith.types.recipe import ReleasePolicy, Without
-from goldsmith.types.record import Record
 
 
 def release(
@@ -34,21 +35,24 @@ def release(
     """
     policy_digest = ws.store.put_artifact(policy)
     reviewed = _Reviewed.of(ws, collections, findings)
-    kept, left_out = _divide(ws, reviewed, sources, policy)
-    rules = (*_rules(policy, reviewed.quarantined(sources), findings, inconclusive, len(kept)), reviewed.rule())
-    blob = ws.store.put_bytes(records.blob(record for _, record in kept))
-    made = Release(
-        name=name,
-        collections=tuple(collections),
-        records=blob,
-        count=len(kept),
-        merkle_root=merkle.root_of(sorted(digest for digest, _ in kept)),
-        left_out=ws.store.put_bytes(records.lines(left_out)),
-        left_out_count=len(left_out),
-        findings=ws.store.put_bytes(records.lines(findings)),
-        sources=tuple(sources),
-        policy=policy_digest,
-        checked="accept" not in (policy.quarantined, policy.excluded),
+    with ws.store.spool() as kept, ws.store.spool() as left_out:
+        leaves, left_out_count = _divide(ws, reviewed, sources, policy, kept, left_out)
+        made = Release(
+            name=name,
+            collections=tuple(collections),
+            records=ws.store.put_spool(kept),
+            count=len(leaves),
+            merkle_root=merkle.root_of(leaves.sorted()),
+            left_out=ws.store.put_spool(left_out),
+            left_out_count=left_out_count,
+            findings=ws.store.put_bytes(records.lines(findings)),
+            sources=tuple(sources),
+            policy=policy_digest,
+            checked="accept" not in (policy.quarantined, policy.excluded),
+        )
+    rules = (
+        *_rules(policy, reviewed.quarantined(sources), findings, inconclusive, made.count),
+        reviewed.rule(),
     )
     outcome = Outcome.FAIL if any(rule.outcome is Outcome.FAIL for rule in rules) else Outcome.PASS
     digest = ws.store.put_artifact(made)
@@ -121,35 +125,39 @@ def _why(decided: Decided) -> str:
 
 
 def _divide(
-    ws: Workspace, reviewed: _Reviewed, sources: Sequence[SourceVerdict], policy: ReleasePolicy
-) -> tuple[list[tuple[Digest, Record]], list[LeftOut]]:
+    ws: Workspace,
+    reviewed: _Reviewed,
+    sources: Sequence[SourceVerdict],
+    policy: ReleasePolicy,
+    kept: Spool,
+    left_out: Spool,
+) -> tuple[Digests, int]:
+    """Write each record's line to `kept`, or why it is not there to `left_out`; the records kept, and how many are
+    not."""
     quarantined = {
         (one.source, one.batch): "quarantined: " + "; ".join(one.reasons)
         for one in reviewed.quarantined(sources)
         if policy.quarantined != "accept"
     }
     lines = excluded(reviewed.counted) if policy.excluded == "leave_out" else {}
-    kept: list[tuple[Digest, Record]] = []
-    left_out: list[LeftOut] = []
+    leaves, out = Digests(), 0
     for collection_digest, collection in reviewed.collections.items():
         unit = (collection.source, collection.batch)
         rejected, rejected_lines = reviewed.rejected(collection_digest)
         whole = rejected or quarantined.get(unit)
-        for row in rows_of(ws, collection):
-            digest = records.record_digest(row.record)
+        places = zip(lines_of(ws, collection), record_lines(ws, collection.records), strict=True)
+        for line, (text, digest) in places:
             reason = (
-                _recalled(policy.without, unit, digest)
-                or whole
-                or rejected_lines.get(row.line)
-                or lines.get((*unit, row.line))
+                _recalled(policy.without, unit, digest) or whole or rejected_lines.get(line) or lines.get((*unit, line))
             )
             if reason is None:
-                kept.append((digest, row.record))
+                leaves.append(digest)
+                kept.write(text + b"\n")
             else:
-                left_out.append(
-                    LeftOut(record=digest, source=unit[0], batch=unit[1], line=row.line, reason=reason[:400])
-                )
-    return kept, left_out
+                out += 1
+                told = LeftOut(record=digest, source=unit[0], batch=unit[1], line=line, reason=reason[:400])
+                left_out.write(records.line_of(told))
+    return leaves, out
 
 
 def _recalled(without: Sequence[Without], unit: tuple[str, str], record: Digest) -> str | None:

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from goldsmith.engines import reviews
-from goldsmith.engines.evidence import findings_of, rows_of
+from goldsmith.engines.evidence import findings_of, lines_of
 from goldsmith.engines.reviews import Decided, concerns, finding_id
 from goldsmith.trust import clock, records
 from goldsmith.trust.root import KeyRole
@@ -164,7 +164,7 @@ def _collection(ws: Workspace, release: Release, unit: tuple[str, str]) -> Diges
 
 
 def _require_lines(ws: Workspace, collection: Collection, lines: Sequence[int]) -> None:
-    known = {row.line for row in rows_of(ws, collection)} if lines else set()
+    known = set(lines_of(ws, collection)) if lines else set()
     wrong = [line for line in lines if line not in known]
     if wrong:
         raise BadInput(

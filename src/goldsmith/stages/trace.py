@@ -110,7 +110,7 @@ def teachers(ws: Workspace, digest: Digest, text: str, count: int = 5) -> list[d
             continue
         seen.add(step["release"]["digest"])
         release = ws.store.get_artifact(step["release"]["digest"], Release)
-        held = records_of(ws, release)
+        held = list(records_of(ws, release))
         leaves = sorted(records.record_digest(record) for record in held)
         for place, similarity in nearest(held, text, count):
             record = held[place]

@@ -83,7 +83,7 @@ def train(
     from goldsmith.engines.training.driver import TrainingJob, run_training
 
     made_from = ws.store.get_artifact(release_digest, Release)
-    wanted = records_for(step.method, records_of(ws, made_from))
+    wanted = records_for(step.method, list(records_of(ws, made_from)))
     if not wanted:
         raise BadInput(
             f"the release {made_from.name!r} holds no record that {step.method} learns from",

@@ -20,6 +20,7 @@ from goldsmith.types.artifact import Digest
 from goldsmith.types.errors import BadInput, Unavailable
 
 _SUFFIX = ".partial"
+_SPOOL_BYTES = 1 << 20
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -71,6 +72,61 @@ def write(
             with suppress(OSError):
                 os.unlink(temporary)
             raise
+
+
+class Spool:
+    """A file that grows before its name is known. As a context manager it is gone at the end, unless it was placed.
+
+    `partial`: an existing folder on the file system where it will be placed. Errors: Unavailable (a full disk).
+    """
+
+    def __init__(self, partial: Path) -> None:
+        self._running = hashlib.sha256()
+        self._held: list[bytes] = []
+        self._size = 0
+        with storage_errors(partial):
+            self._path, self._stream = _temporary(partial)
+        self.placed = False
+
+    def write(self, data: bytes) -> None:
+        """Add bytes at the end."""
+        self._held.append(data)
+        self._size += len(data)
+        if self._size >= _SPOOL_BYTES:
+            self._flush()
+
+    def _flush(self) -> None:
+        data = b"".join(self._held)
+        self._held, self._size = [], 0
+        self._running.update(data)
+        with storage_errors(self._path):
+            view = memoryview(data)
+            while view:
+                view = view[os.write(self._stream.fileno(), view) :]
+
+    def digest(self) -> Digest:
+        """SHA-256 of everything written so far."""
+        self._flush()
+        return "sha256:" + self._running.hexdigest()
+
+    def place(self, path: Path, *, mode: int = 0o644) -> None:
+        """Put the file at `path`, atomically and durably, replacing what was there; nothing is written after that."""
+        self._flush()
+        with storage_errors(path):
+            os.fchmod(self._stream.fileno(), mode)
+            os.fsync(self._stream.fileno())
+            os.rename(self._path, path)
+            self.placed = True
+            sync_folder(path.parent)
+
+    def __enter__(self) -> "Spool":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if not self.placed:
+            with suppress(OSError):
+                os.unlink(self._path)
+        self._stream.close()
 
 
 def replace(path: Path, data: bytes) -> None:

@@ -184,8 +184,23 @@ def verify_consistency(old: int, new: int, proof: Sequence[bytes], old_root: byt
 
 
 def root_of(digests: Iterable[Digest]) -> Digest:
-    """The root over digests (of records), in the order given; a leaf's data is the digest's 32 bytes."""
-    return "sha256:" + Tree(map(canonical.raw, digests)).root().hex()
+    """The root over digests (of records), in the order given; a leaf's data is the digest's 32 bytes.
+
+    Holds one hash for each level of the tree, however many leaves there are.
+    """
+    complete: list[tuple[int, bytes]] = []  # (height, root) of the complete subtrees so far, the widest first
+    for digest in digests:
+        height, running = 0, leaf_hash(canonical.raw(digest))
+        while complete and complete[-1][0] == height:
+            running = _node(complete.pop()[1], running)
+            height += 1
+        complete.append((height, running))
+    if not complete:
+        return "sha256:" + EMPTY_ROOT.hex()
+    root = complete.pop()[1]
+    while complete:
+        root = _node(complete.pop()[1], root)
+    return "sha256:" + root.hex()
 
 
 class InclusionProof(Frozen):

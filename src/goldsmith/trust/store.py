@@ -65,6 +65,21 @@ class Store:
                 self._put(digest, durable.pieces(stream))
         return digest
 
+    def spool(self) -> durable.Spool:
+        """A file to fill bit by bit, for `put_spool`."""
+        return durable.Spool(self._partial)
+
+    def put_spool(self, spool: durable.Spool) -> Digest:
+        """Store what was spooled; nothing may be added to it after. Errors: Unavailable, with nothing changed."""
+        digest = spool.digest()
+        if not self._holds(digest):
+            if self._on_new is not None:
+                self._on_new(digest)
+            place = self.locate(digest)
+            durable.make_folder(place.parent)
+            spool.place(place)
+        return digest
+
     def _put(self, digest: Digest, data: tuple[bytes, ...] | Iterator[bytes]) -> None:
         if self._on_new is not None:
             self._on_new(digest)

@@ -1,4 +1,4 @@
-"""A file -> `StoredRows`: pieces are parsed, projected and looked at row by row in a map step that any engine can run.
+"""A file, or stored records -> `StoredRows`: pieces are parsed, projected and looked at row by row in a map step.
 
 Each piece gives a part and its features; both are named by a digest of the piece's bytes, the row formats and the code,
 so that a run that was killed takes up where it was. Small files stay in memory, on the same path.
@@ -7,9 +7,10 @@ so that a run that was killed takes up where it was. Small files stay in memory,
 import hashlib
 import weakref
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any, Protocol
 
 from goldsmith.engines.dataflow.engine import Engine, Local
 from goldsmith.engines.dataflow.partfile import Account, account_of, features_bytes, part_bytes
@@ -17,9 +18,7 @@ from goldsmith.engines.dataflow.scratch import HEADER_BYTES, Scratch, code_diges
 from goldsmith.engines.dataflow.stored import Part, StoredRows
 from goldsmith.engines.reading.container import Notes
 from goldsmith.engines.reading.faults import Fault
-from goldsmith.engines.reading.parse import RowParser
-from goldsmith.engines.reading.pieces import Piece
-from goldsmith.engines.reading.read import Reading, uncollected
+from goldsmith.engines.reading.read import uncollected
 from goldsmith.engines.text.features import MapsRows
 from goldsmith.engines.text.projection import ProjectedRows
 from goldsmith.types.check import Check, CheckContext, Row
@@ -29,20 +28,61 @@ PIECE_BYTES = 8 << 20
 ON_DISK_FROM_BYTES = 64 << 20
 
 
+class Piece(Protocol):
+    """Some of the raw rows, to be parsed apart."""
+
+    def rows(self, notes: Notes) -> Iterator[tuple[int, Any]]:
+        """(line, row or fault)."""
+        ...
+
+    def digest(self) -> bytes:
+        """SHA-256 of the rows and their places."""
+        ...
+
+
+class Parser(Protocol):
+    """Raw rows to records."""
+
+    def row(self, line: int, raw: Any) -> tuple[str, Row] | Fault:
+        """The row's format and record, or why it cannot be used."""
+        ...
+
+    def fresh(self) -> "Parser":
+        """The same parser, as before it met any row."""
+        ...
+
+    def told(self) -> tuple[object, ...]:
+        """What its records depend on beside the rows."""
+        ...
+
+
+class Supply(Protocol):
+    """Where rows come from: a file (`Reading`), or a workspace (`stated.Stated`). `identity`: what tells it from others
+    on this machine; `text_bytes`: about how much text it holds.
+    """
+
+    @property
+    def identity(self) -> str: ...
+    @property
+    def text_bytes(self) -> int: ...
+    def parser(self) -> Parser: ...
+    def pieces(self, size: int) -> Iterator[Piece]: ...
+    def account(self, formats: Mapping[str, int], faults: Sequence[Fault], notes: Mapping[str, str | int]) -> None: ...
+    def close(self) -> None: ...
+
+
 @dataclass(frozen=True, slots=True)
 class Job:
     """What every piece needs: how to parse it and which checks look at its rows one by one."""
 
-    parser: RowParser
+    parser: Parser
     checks: tuple[MapsRows, ...]
     context: CheckContext
 
     def digest(self) -> bytes:
         """SHA-256 of the formats, the checks with their settings, what they may know, and the code."""
-        formats = [(form.id, form.version, repr(form)) for form in self.parser.formats]
-        usual = None if self.parser.usual is None else self.parser.usual.id
         checks = [(check.id, check.version, repr(check)) for check in self.checks]
-        told = (formats, usual, repr(self.parser.defaults), self.parser.row_origin, checks, _known(self.context))
+        told = (*self.parser.told(), checks, _known(self.context))
         return hashlib.sha256(f"{code_digest()} {told!r}".encode("utf-8", "surrogatepass")).digest()
 
 
@@ -62,7 +102,7 @@ def _known(context: CheckContext) -> tuple[object, ...]:
 
 def map_piece(job: Job, piece: Piece) -> tuple[bytes, bytes]:
     """The map step, pure: a piece's part and features as files. Errors: BadInput of a piece that spoils its file."""
-    parser = RowParser(job.parser.formats, job.parser.defaults, job.parser.row_origin, job.parser.usual)
+    parser = job.parser.fresh()
     notes = Notes()
     rows: list[Row] = []
     faults: list[Fault] = []
@@ -93,14 +133,15 @@ class _Slot:
 
 
 class Intake:
-    """A file being taken in. `rows()` maps what no earlier run has; `done()` lets go of what a killed run would need.
+    """A file, or stored records, being taken in. `rows()` maps what no earlier run has; `done()` lets go of what a
+    killed run would need.
 
     `progress(parts, reused)` is called after each part.
     """
 
     def __init__(
         self,
-        reading: Reading,
+        supply: Supply,
         checks: Sequence[Check] = (),
         context: CheckContext | None = None,
         *,
@@ -112,17 +153,17 @@ class Intake:
         mapped = tuple(check for check in checks if isinstance(check, MapsRows))
         # What a map sees travels to every worker: no votes and no other rows, which say nothing about one row.
         known = replace(context or CheckContext(), votes=(), previous=None)
-        self._job = Job(reading.parser(), mapped, known)
-        self._reading, self._engine, self._progress = reading, engine or Local(), progress
+        self._job = Job(supply.parser(), mapped, known)
+        self._supply, self._engine, self._progress = supply, engine or Local(), progress
         if on_disk is None:
-            on_disk = _bytes_of(reading.path) >= ON_DISK_FROM_BYTES
+            on_disk = supply.text_bytes >= ON_DISK_FROM_BYTES
         self._scratch: Scratch | None = None
         if on_disk:
-            name = hashlib.sha256(str(reading.path.resolve()).encode("utf-8", "surrogateescape")).hexdigest()[:24]
+            name = hashlib.sha256(supply.identity.encode("utf-8", "surrogateescape")).hexdigest()[:24]
             self._scratch = Scratch(scratch or default_folder(), name)
 
     def rows(self) -> StoredRows:
-        """The file's usable rows; the reading's counts, faults and facts are complete then.
+        """The supply's usable rows; a reading's counts, faults and facts are complete then.
 
         Errors: BadInput (the file is spoilt; nothing of it is left lying), Unavailable (a full disk).
         """
@@ -142,7 +183,7 @@ class Intake:
         def tasks() -> Iterator[Piece]:
             nonlocal reused
             digest = self._job.digest()
-            for piece in self._reading.pieces(PIECE_BYTES):
+            for piece in self._supply.pieces(PIECE_BYTES):
                 slot = _Slot(hashlib.sha256(digest + piece.digest()).hexdigest())
                 slots.append(slot)
                 if self._reuse(slot):
@@ -180,20 +221,14 @@ class Intake:
             part = Part(slot.part, HEADER_BYTES)
             account = account_of(part.batch())
             part.close()
-            self._reading.account(account.formats, account.faults, account.notes)
+            self._supply.account(account.formats, account.faults, account.notes)
             if part.rows:
                 parts.append(part)
                 features.append(slot.features)
-        self._reading.close()
+        self._supply.close()
         return StoredRows(parts, features)
 
     def done(self, rows: StoredRows) -> None:
         """The work on `rows` is done: their files go when they do, or when the process ends in peace."""
         if self._scratch is not None:
             weakref.finalize(rows, self._scratch.remove)
-
-
-def _bytes_of(path: Path) -> int:
-    """About how many bytes of text a file or folder holds."""
-    files = [one for one in path.rglob("*") if one.is_file()] if path.is_dir() else [path]
-    return sum(one.stat().st_size * (6 if one.suffix in (".gz", ".parquet") else 1) for one in files)

@@ -24,6 +24,15 @@ class RowParser:
     row_origin: bool = True
     usual: RowFormat | None = None
 
+    def fresh(self) -> "RowParser":
+        """The same parser, nothing of what it has met in it but the usual format."""
+        return RowParser(self.formats, self.defaults, self.row_origin, self.usual)
+
+    def told(self) -> tuple[object, ...]:
+        """What its records depend on beside the rows."""
+        formats = [(form.id, form.version, repr(form)) for form in self.formats]
+        return formats, None if self.usual is None else self.usual.id, repr(self.defaults), self.row_origin
+
     def look_ahead(self, rows: Sequence[Mapping[str, Any]], name: str, where: str) -> None:
         """Recognise the file's usual format by its first rows. Errors: BadInput if none fits, or two do."""
         if len(self.formats) == 1:

@@ -163,6 +163,17 @@ class Reading:
         self._look_ahead(list(islice(raw_rows(self.path), DETECTION_ROWS)))
         return self._parser
 
+    @property
+    def identity(self) -> str:
+        """What tells this file from others on this machine."""
+        return str(self.path.resolve())
+
+    @property
+    def text_bytes(self) -> int:
+        """About how many bytes of text the file or folder holds."""
+        files = [one for one in self.path.rglob("*") if one.is_file()] if self.path.is_dir() else [self.path]
+        return sum(one.stat().st_size * (6 if one.suffix in (".gz", ".parquet") else 1) for one in files)
+
     def pieces(self, size: int) -> Iterator[Piece]:
         """The raw rows in pieces of about `size` bytes of text, in the file's order, to be parsed apart. Once only.
 

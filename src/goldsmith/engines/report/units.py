@@ -79,8 +79,8 @@ def _tell(ws: Workspace, unit: Unit, findings: Sequence[Finding], units: Sequenc
         (f for f in findings if _concerns(f, unit)),
         key=lambda f: (ORDER[f.severity], -f.score, -len(f.lines), f.check, f.lines),
     )
-    rows = evidence.rows_of(ws, ws.store.get_artifact(unit.collection, Collection))
-    unit.lines = [row.line for row in rows]
+    collection = ws.store.get_artifact(unit.collection, Collection)
+    unit.lines = evidence.lines_of(ws, collection)
     for finding in own:
         if finding.severity is Severity.NOTE:
             continue
@@ -88,7 +88,8 @@ def _tell(ws: Workspace, unit: Unit, findings: Sequence[Finding], units: Sequenc
             score, severity = unit.suspicion.get(line, (0.0, finding.severity.value))
             unit.suspicion[line] = (max(score, finding.score), severity)
     shown = _distinct(own)
-    texts = {row.line: row.record for row in rows} if shown else {}
+    wanted = {line for finding in shown if not finding.examples for line in finding.lines[:EXAMPLES]}
+    texts = {row.line: row.record for row in evidence.rows_of(ws, collection) if row.line in wanted} if wanted else {}
     for finding in shown:
         examples = list(finding.examples) or [text_of(texts[n]) for n in finding.lines[:EXAMPLES] if n in texts]
         unit.told.append(
