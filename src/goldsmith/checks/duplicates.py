@@ -1,12 +1,13 @@
 """Records that say the same: exact by content digest, near by verified word 5-gram overlap."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from goldsmith.engines.text import minhash
+from goldsmith.engines.text.evidence import bounded
 from goldsmith.engines.text.features import RowFeatures
 from goldsmith.engines.text.projection import ProjectedRows, project
 from goldsmith.types.artifact import Real, Spec
@@ -26,12 +27,13 @@ class Duplicates(Spec):
     """
 
     id: ClassVar[str] = "duplicates"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     near: Real = 0.7
     near_answers: Real = 0.4
 
     def __call__(self, rows: Sequence[Row], context: CheckContext) -> CheckReport:
-        """One finding per record that goes; score = similarity to the record that stays, 0 for those that stay."""
+        """One finding for all records of a source x batch that repeat the same one, in very many cases one for the rest
+        (`evidence.bounded`); score = similarity to the record that stays, 0 for those that stay."""
         view = project(rows)
         if not len(view):
             return CheckReport()
@@ -51,10 +53,12 @@ class Duplicates(Spec):
         alike = np.where(kept_near[first] < 0, 1.0, similarity[first])
         scores = np.zeros(len(view))
         scores[goes] = alike[goes]
-        findings = [
-            self._finding(view, index, int(stays[index]), float(alike[index]), exact=bool(kept_near[first[index]] < 0))
-            for index in goes.tolist()
-        ]
+        exactly = kept_near[first] < 0
+        repeats = (
+            self._finding(view, members, int(stays[members[0]]), alike[members], exact=bool(exactly[members[0]]))
+            for members in _clusters(view, goes, stays, exactly)
+        )
+        findings = bounded(repeats, "{n} more records repeat an earlier one, which stays")
         exact = int((first != np.arange(len(view))).sum())
         facts: dict[str, str | int] = {"exact": exact, "near": len(goes) - exact, "verified_pairs": len(edges.later)}
         return CheckReport(findings, scores.tolist(), facts=facts)
@@ -78,23 +82,46 @@ class Duplicates(Spec):
             )
         return one.kind == two.kind
 
-    def _finding(self, view: ProjectedRows, index: int, keeper: int, alike: float, *, exact: bool) -> Finding:
-        source, batch = view.groups.names[view.groups.of_row[index]]
+    def _finding(
+        self,
+        view: ProjectedRows,
+        members: NDArray[np.int64],
+        keeper: int,
+        alike: NDArray[np.float64],
+        *,
+        exact: bool,
+    ) -> Finding:
+        source, batch = view.groups.names[view.groups.of_row[members[0]]]
         other = view.groups.names[view.groups.of_row[keeper]]
-        how = "the same content as" if exact else f"Jaccard {alike:.3f} with"
+        low, high = f"{alike.min():.3f}", f"{alike.max():.3f}"
+        how = "the same content as" if exact else f"Jaccard {low if low == high else f'{low} to {high}'} with"
         where = f"line {view.lines[keeper]}"
         if (source, batch) != other:
             where += f" of {other[0]} / {other[1]}"
         return Finding(
             check=self.id,
             severity=Severity.EXCLUDE,
-            score=alike,
-            evidence=f"{how} {where}, which stays",
+            score=float(alike.max()),
+            evidence=f"{how} {where}, which stays" + (f" ({len(members):,} records)" if len(members) > 1 else ""),
             subject="record",
-            lines=(int(view.lines[index]),),
+            lines=tuple(view.lines[members].tolist()),
             source=source,
             batch=batch,
         )
+
+
+def _clusters(
+    view: ProjectedRows, goes: NDArray[np.int64], stays: NDArray[np.int64], exactly: NDArray[np.bool_]
+) -> Iterator[NDArray[np.int64]]:
+    """The rows that go by source x batch, by what they repeat and how; those of the lowest line first, each by line."""
+    group, line = view.groups.of_row[goes], view.lines[goes]
+    order = np.lexsort((line, exactly[goes], stays[goes], group))
+    goes, group, line = goes[order], group[order], line[order]
+    keys = np.stack([group.astype(np.int64), stays[goes], exactly[goes].astype(np.int64)])
+    starts = np.flatnonzero(np.append(True, (keys[:, 1:] != keys[:, :-1]).any(axis=0))) if len(goes) else goes
+    ends = np.append(starts[1:], len(goes))
+    for place in np.lexsort((line[starts], group[starts])).tolist():
+        yield goes[starts[place] : ends[place]]
 
 
 def _text(messages: Sequence[Message]) -> str:

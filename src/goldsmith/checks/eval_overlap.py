@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import ClassVar
 
 from goldsmith.engines.text import overlap
-from goldsmith.engines.text.evidence import quote
+from goldsmith.engines.text.evidence import bounded, quote
 from goldsmith.engines.text.markup import plain
 from goldsmith.engines.text.projection import ProjectedRows, project
 from goldsmith.types.artifact import Real, Spec
@@ -35,14 +35,15 @@ class EvalOverlap(Spec):
     """
 
     id: ClassVar[str] = "eval_overlap"
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     containment: Real = 0.5
     run: int = 300
     word_pairs: Real = 0.75
     many: int = 3
 
     def __call__(self, rows: Sequence[Row], context: CheckContext) -> CheckReport:
-        """One EXCLUDE finding per record and eval item found; score = the share of the item that the record holds."""
+        """One EXCLUDE finding per record that holds an item, of very many in a source x batch one for the rest; score =
+        the share of the item that the record holds."""
         if not context.eval_texts:
             return CheckReport(inconclusive="no eval texts were given, so nothing could be compared with them")
         view = project(rows)
@@ -56,13 +57,14 @@ class EvalOverlap(Spec):
                 best[index] = (share, item)
         findings = [
             self._finding(view, index, share, item, context)
-            for index, (share, item) in sorted(best.items())
+            for index, (share, item) in sorted(best.items(), key=lambda one: (int(view.lines[one[0]]), one[0]))
             if share >= self.containment
         ]
         scores: list[float | None] = [best.get(i, (0.0, 0))[0] for i in range(len(view))]
         unseen = sum(len(overlap.letters_only(context.eval_texts[i])) < _SHORTEST_WHOLE for i in known.too_short)
         facts: dict[str, str | int] = {"items": len(context.eval_texts), "items_too_short": unseen}
-        return CheckReport([*findings, *self._sources(findings)], scores, facts=facts)
+        told = bounded(findings, "{n} more records hold eval items")
+        return CheckReport([*told, *self._sources(findings)], scores, facts=facts)
 
     def _held(
         self, view: ProjectedRows, context: CheckContext, known: overlap.Index

@@ -1,6 +1,6 @@
 """Collections -> findings: every check over all rows together, because contrast between sources is evidence."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -14,6 +14,7 @@ from goldsmith.engines.evidence import faults_of, find_release, lines_of
 from goldsmith.engines.nearest import turns_of
 from goldsmith.engines.reading.read import Reading, read
 from goldsmith.engines.screening import Screening, decide, screen
+from goldsmith.engines.text.evidence import bounded
 from goldsmith.engines.votes import read_votes
 from goldsmith.trust.workspace import Workspace
 from goldsmith.types.artifact import Digest
@@ -69,7 +70,7 @@ def check_collections(
     for digest in collections:
         collection = ws.store.get_artifact(digest, Collection)
         blobs.append(Blob(collection.records, partial(lines_of, ws, collection)))
-        faults.extend(_fault(c[0], c[1], collection.source, collection.batch) for c in faults_of(ws, collection))
+        faults += _faults(faults_of(ws, collection), collection.source, collection.batch)
         if any(s.predicate.get("trusted") for s in ws.about(digest, "collection")):
             trusted.add(collection.source)
     context = CheckContext(
@@ -138,7 +139,7 @@ def check_file(
             next_step="mend the rows, or leave --strict out to have them reported as findings",
         )
     default = origin or Origin()
-    faults = [_fault(f.line, str(f), default.source, default.batch) for f in reading.faults]
+    faults = _faults(((f.line, str(f)) for f in reading.faults), default.source, default.batch)
     checked = _check(rows, faults, checks, context)
     intake.done(rows)
     return checked, reading
@@ -186,6 +187,11 @@ def _check(rows: Sequence[Row], faults: list[Finding], checks: Sequence[Check], 
     screening = screen(rows, checks, context)
     findings = (*faults, *screening.findings)
     return Checked(rows, screening, findings, decide(findings, rows))
+
+
+def _faults(told: Iterable[tuple[int, str]], source: str, batch: str) -> list[Finding]:
+    """The faulty rows, each with its fault; of very many the rest together."""
+    return bounded((_fault(line, what, source, batch) for line, what in told), "{n} more rows cannot be used")
 
 
 def _fault(line: int, what: str, source: str, batch: str) -> Finding:

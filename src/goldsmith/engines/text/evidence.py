@@ -2,11 +2,14 @@
 
 import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 
 from goldsmith.engines.text.projection import ProjectedRows
 from goldsmith.types.finding import Finding, Severity
 
 EXAMPLES_PER_FINDING = 5
+APART = 100
+"""So many findings of one check on single records of a source x batch stand apart; a person reads no more."""
 
 
 def quote(text: str, limit: int = 100) -> str:
@@ -30,6 +33,54 @@ def by_group(rows: ProjectedRows, indices: Iterable[int]) -> Iterator[tuple[str,
     for group in sorted(members):
         source, batch = rows.groups.names[group]
         yield source, batch, sorted(members[group], key=lambda i: int(rows.lines[i]))
+
+
+def bounded(findings: Iterable[Finding], rest: str) -> list[Finding]:
+    """The first `APART` findings of each source x batch and severity as they are; those beyond in one that names all
+    their lines, with the first few as examples. `{n}` in `rest` becomes the number of its lines.
+
+    What is left out because of them is the same; a million findings would be more than memory and readers can hold.
+    """
+    kept: list[Finding] = []
+    apart: dict[tuple[str, str | None, str | None, Severity], int] = {}
+    beyond: dict[tuple[str, str | None, str | None, Severity], _Beyond] = {}
+    for finding in findings:
+        key = (finding.check, finding.source, finding.batch, finding.severity)
+        apart[key] = apart.get(key, 0) + 1
+        if apart[key] <= APART:
+            kept.append(finding)
+        else:
+            beyond.setdefault(key, _Beyond(finding)).add(finding)
+    return kept + [one.finding(rest) for one in beyond.values()]
+
+
+@dataclass(slots=True)
+class _Beyond:
+    first: Finding
+    lines: list[int] = field(default_factory=list)
+    examples: list[str] = field(default_factory=list)
+    score: float = 0.0
+
+    def add(self, finding: Finding) -> None:
+        self.lines.extend(finding.lines)
+        self.score = max(self.score, finding.score)
+        if len(self.examples) < EXAMPLES_PER_FINDING:
+            said = (
+                finding.evidence
+                if finding.evidence.startswith("line ")
+                else f"line {finding.lines[0]}: {finding.evidence}"
+            )
+            self.examples.append(said)
+
+    def finding(self, rest: str) -> Finding:
+        lines = tuple(sorted(set(self.lines)))
+        told = {
+            "evidence": rest.replace("{n}", f"{len(lines):,}"),
+            "lines": lines,
+            "score": self.score,
+            "examples": tuple(self.examples),
+        }
+        return self.first.model_copy(update=told)
 
 
 def findings_by_group(
