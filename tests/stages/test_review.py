@@ -20,7 +20,7 @@ from goldsmith.trust.workspace import Workspace
 from goldsmith.types.errors import BadInput, GateRefused
 from goldsmith.types.finding import Finding, Outcome, Severity, SourceVerdict, Verdict
 from goldsmith.types.lineage import Collection, Release
-from goldsmith.types.recipe import ReleasePolicy, SourceEntry, Without
+from goldsmith.types.recipe import Recipe, ReleasePolicy, SourceEntry, Without
 from goldsmith.types.review import Decision, Review
 
 ROWS = 12
@@ -361,3 +361,75 @@ def test_verify_names_a_decision_that_does_not_hang_together(desk, change):
 def test_releases_are_found_by_name_too(desk):
     desk.release()
     assert find_release(desk.ws, "boxes")[0] == newest_release(desk.ws)[0]
+
+
+@pytest.mark.parametrize("asked", [("vendor",), "all"])
+def test_a_policy_may_want_a_reviewers_acceptance(desk, asked):
+    desk.findings = []
+    with pytest.raises(GateRefused, match="accepted by a reviewer") as refused:
+        desk.release(require_accept=asked)
+    assert f"vendor / 1 ({desk.collections[1][:19]}): nobody has accepted this delivery" in refused.value.found
+    assert ("anna / 1" in refused.value.found) is (asked == "all")
+    assert "goldsmith review accept --source S --batch B" in refused.value.next_step
+    desk.decide("accept", "read a sample", unit=("vendor", "1"))
+    if asked == "all":
+        with pytest.raises(GateRefused) as refused:
+            desk.release(require_accept=asked)
+        assert "vendor" not in refused.value.found
+        desk.decide("accept", "ours", unit=("anna", "1"))
+    made, verdict = desk.release(require_accept=asked)
+    assert made.count == 2 * ROWS
+    assert len(verdict.evidence) == (2 if asked == "all" else 1)
+    assert_verifies(desk)
+
+
+def test_only_an_acceptance_in_force_of_this_very_delivery_counts(desk):
+    asked = ("vendor",)
+    desk.findings = [found("vendor", Severity.EXCLUDE, (1,), "secrets")]
+    desk.release()
+    desk.decide("waive", "known", unit=("vendor", "1"))
+    with pytest.raises(GateRefused):
+        desk.release(require_accept=asked)
+    accepted = desk.decide("accept", "read it", unit=("vendor", "1"))
+    desk.release(require_accept=asked)
+    desk.collections[1] = desk.take("vendor", "2", start=50)
+    with pytest.raises(GateRefused) as refused:
+        desk.release(require_accept=asked)
+    assert "vendor / 2" in refused.value.found
+    desk.collections.pop()
+    desk.release(require_accept=asked)  # nothing of the source is in: there is nothing to accept
+    desk.collections.append(desk.take("vendor", "3"))
+    desk.release()
+    decided = desk.decide("accept", "read it too", unit=("vendor", "3"))
+    desk.release(require_accept=asked)
+    take_back(desk.ws, decided, "too early")
+    with pytest.raises(GateRefused):
+        desk.release(require_accept=asked)
+    assert accepted != decided
+
+
+def test_a_finding_that_is_accepted_is_no_acceptance_of_the_delivery(desk):
+    desk.release()
+    desk.decide("accept", "their own host", findings=[desk.ids()["covert"]])
+    with pytest.raises(GateRefused, match="accepted by a reviewer"):
+        desk.release(require_accept=("vendor",))
+
+
+def test_what_stays_out_whole_needs_no_acceptance(desk):
+    made, verdict = desk.release(require_accept=("vendor",))
+    assert in_by_source(desk, made) == {"anna": ROWS, "vendor": 0}
+    assert verdict.outcome is Outcome.PASS
+
+
+def test_a_recipe_cannot_ask_for_the_acceptance_of_a_source_it_has_not() -> None:
+    told = {
+        "name": "boxes",
+        "sources": [{"name": "vendor", "file": "v.jsonl"}],
+        "release": {"require_accept": ["vendro"]},
+        "train": [{"method": "sft"}],
+        "examine": [{"eval": "fit_gap"}],
+        "policy": "p.yaml",
+    }
+    with pytest.raises(ValueError, match="require_accept names 'vendro'"):
+        Recipe.model_validate(told)
+    Recipe.model_validate({**told, "release": {"require_accept": "all"}})

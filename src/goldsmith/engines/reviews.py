@@ -79,12 +79,13 @@ class Standing:
     """What the decisions in force say about one collection; of several on one finding the last is in force.
 
     `on`: the decision on each finding, by its identity. `whole`: the rejection of the delivery as a whole. `rejected`:
-    the rejection of single lines.
+    the rejection of single lines. `accepted`: the acceptance of the delivery as a whole.
     """
 
     on: dict[Digest, Decided] = field(default_factory=dict)
     whole: Decided | None = None
     rejected: dict[int, Decided] = field(default_factory=dict)
+    accepted: Decided | None = None
 
     def clears(self, collection: Digest, finding: Finding) -> bool:
         """Whether a reviewer accepted or waived this finding."""
@@ -93,7 +94,7 @@ class Standing:
 
     def each(self) -> list[Decided]:
         """The decisions in force, each once, in the order of their digests."""
-        held = [*self.on.values(), *self.rejected.values(), *([self.whole] if self.whole else [])]
+        held = [*self.on.values(), *self.rejected.values(), *(one for one in (self.whole, self.accepted) if one)]
         return [found for _, found in sorted({one.digest: one for one in held}.items())]
 
     def used(self) -> list[Digest]:
@@ -110,6 +111,7 @@ def standing(ws: Workspace, collection: Digest, *, now: str | None = None) -> St
         review = one.review
         if review.whole:
             held.whole = one if review.decision is Decision.REJECT else None
+            held.accepted = one if review.decision is Decision.ACCEPT else None
         held.on.update(dict.fromkeys(review.findings, one))
         held.rejected.update(dict.fromkeys(review.lines, one))
     return held

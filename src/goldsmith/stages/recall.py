@@ -144,7 +144,14 @@ def _retrain(ws: Workspace, touched: Touched) -> Recipe | None:
     sources = tuple(_sources(ws, [d for d in release.collections if d not in gone]))
     if not sources:
         return None
-    policy = recipe.release.model_copy(update={"without": (*recipe.release.without, touched.without)})
+    asked = recipe.release.require_accept
+    still = {one.name for one in sources}
+    policy = recipe.release.model_copy(
+        update={
+            "without": (*recipe.release.without, touched.without),
+            "require_accept": asked if asked == "all" else tuple(name for name in asked if name in still),
+        }
+    )
     name = recipe.name if recipe.name.endswith("-recalled") else f"{recipe.name}-recalled"
     return recipe.model_copy(update={"name": name, "sources": sources, "release": policy})
 

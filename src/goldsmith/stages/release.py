@@ -1,6 +1,6 @@
 """Collections, findings -> Release: a frozen dataset, with everything that was left out and why."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from goldsmith.engines import reviews
@@ -16,6 +16,9 @@ from goldsmith.types.errors import GateRefused
 from goldsmith.types.finding import Finding, Outcome, RuleResult, Severity, SourceVerdict, Verdict
 from goldsmith.types.lineage import Collection, LeftOut, Release
 from goldsmith.types.recipe import ReleasePolicy, Without
+
+ACCEPTED = "accepted by a reviewer"
+"""The rule of `require_accept`."""
 
 
 def release(
@@ -36,7 +39,7 @@ def release(
     policy_digest = ws.store.put_artifact(policy)
     reviewed = _Reviewed.of(ws, collections, findings)
     with ws.store.spool() as kept, ws.store.spool() as left_out:
-        leaves, left_out_count = _divide(ws, reviewed, sources, policy, kept, left_out)
+        leaves, left_out_count, of = _divide(ws, reviewed, sources, policy, kept, left_out)
         made = Release(
             name=name,
             collections=tuple(collections),
@@ -53,6 +56,7 @@ def release(
     rules = (
         *_rules(policy, reviewed.quarantined(sources), findings, inconclusive, made.count),
         reviewed.rule(),
+        *reviewed.accepted(policy, of),
     )
     outcome = Outcome.FAIL if any(rule.outcome is Outcome.FAIL for rule in rules) else Outcome.PASS
     digest = ws.store.put_artifact(made)
@@ -73,7 +77,7 @@ def release(
             f"the release {name!r} was refused: " + "; ".join(rule.rule for rule in failed),
             found="; ".join(rule.observed for rule in failed),
             allowed="; ".join(rule.required for rule in failed),
-            next_step="read the findings with `goldsmith report`, mend the data, or change the recipe's release policy",
+            next_step=_next_step(failed),
         )
     return digest, made, verdict
 
@@ -109,6 +113,25 @@ class _Reviewed:
         lines = reviews.rejected_lines(digest, self.standings[digest], own)
         return _why(whole) if whole else None, {line: _why(one) for line, one in lines.items()}
 
+    def accepted(self, policy: ReleasePolicy, kept_of: Sequence[Digest]) -> Iterator[RuleResult]:
+        """Whether a reviewer accepted each delivery that the policy wants accepted and that records are kept of."""
+        if not policy.require_accept:
+            return
+        wanting = [
+            f"{one.source} / {one.batch} ({digest[:19]}): nobody has accepted this delivery"
+            for digest in kept_of
+            if policy.must_be_accepted((one := self.collections[digest]).source)
+            and self.standings[digest].accepted is None
+        ]
+        asked = policy.require_accept
+        who = "every delivery" if asked == "all" else f"every delivery of {', '.join(asked)}"
+        yield RuleResult(
+            rule=ACCEPTED,
+            outcome=Outcome.FAIL if wanting else Outcome.PASS,
+            observed="; ".join(wanting)[:400] or "all accepted",
+            required=f"{who} accepted by a reviewer as a whole",
+        )
+
     def rule(self) -> RuleResult:
         told = [
             f"{one.review.decision.value} {one.review.source}/{one.review.batch} by {one.role} ({one.digest[:19]}): "
@@ -118,6 +141,12 @@ class _Reviewed:
         ]
         observed = "; ".join(told)[:400] or "none"
         return RuleResult(rule="reviewers' decisions", outcome=Outcome.PASS, observed=observed, required="any")
+
+
+def _next_step(failed: Sequence[RuleResult]) -> str:
+    if [rule.rule for rule in failed] == [ACCEPTED]:
+        return "read the findings, then `goldsmith review accept --source S --batch B --reason WHY`, and run it again"
+    return "read the findings with `goldsmith report`, mend the data, or change the recipe's release policy"
 
 
 def _why(decided: Decided) -> str:
@@ -131,9 +160,9 @@ def _divide(
     policy: ReleasePolicy,
     kept: Spool,
     left_out: Spool,
-) -> tuple[Digests, int]:
-    """Write each record's line to `kept`, or why it is not there to `left_out`; the records kept, and how many are
-    not."""
+) -> tuple[Digests, int, list[Digest]]:
+    """Write each record's line to `kept`, or why it is not there to `left_out`; the records kept, how many are not, and
+    the collections of which any is kept."""
     quarantined = {
         (one.source, one.batch): "quarantined: " + "; ".join(one.reasons)
         for one in reviewed.quarantined(sources)
@@ -141,8 +170,10 @@ def _divide(
     }
     lines = excluded(reviewed.counted) if policy.excluded == "leave_out" else {}
     leaves, out = Digests(), 0
+    of: list[Digest] = []
     for collection_digest, collection in reviewed.collections.items():
         unit = (collection.source, collection.batch)
+        before = len(leaves)
         rejected, rejected_lines = reviewed.rejected(collection_digest)
         whole = rejected or quarantined.get(unit)
         places = zip(lines_of(ws, collection), record_lines(ws, collection.records), strict=True)
@@ -157,7 +188,9 @@ def _divide(
                 out += 1
                 told = LeftOut(record=digest, source=unit[0], batch=unit[1], line=line, reason=reason[:400])
                 left_out.write(records.line_of(told))
-    return leaves, out
+        if len(leaves) > before:
+            of.append(collection_digest)
+    return leaves, out, of
 
 
 def _recalled(without: Sequence[Without], unit: tuple[str, str], record: Digest) -> str | None:

@@ -74,6 +74,8 @@ class ReleasePolicy(Frozen):
 
     `quarantined`: `leave_out` the source x batch, `refuse` the whole release, or `accept` it all the same (on file, and
     shown wherever the release is). `excluded`: the same for single lines. `inconclusive`: checks that could not tell.
+    `require_accept`: the sources whose deliveries a reviewer must have accepted, each as a whole (`goldsmith review
+    accept --source S --batch B`), before any of their records are let in; or `all`.
     """
 
     kind: Literal["release_policy"] = "release_policy"
@@ -83,6 +85,11 @@ class ReleasePolicy(Frozen):
     inconclusive: Literal["accept", "refuse"] = "accept"
     min_records: int = 1
     without: tuple[Without, ...] = ()
+    require_accept: tuple[str, ...] | Literal["all"] = ()
+
+    def must_be_accepted(self, source: str) -> bool:
+        """Whether a reviewer must have accepted a delivery of this source."""
+        return self.require_accept == "all" or source in self.require_accept
 
 
 class TrainStep(Frozen):
@@ -155,4 +162,8 @@ class Recipe(Frozen):
         units = [(one.name, one.batch) for one in self.sources]
         if twice := next((unit for unit in units if units.count(unit) > 1), None):
             raise ValueError(f"{twice[0]} / {twice[1]} stands twice: each delivery of a source is a batch of its own")
+        if self.release.require_accept != "all":
+            known = {one.name for one in self.sources}
+            if unknown := next((name for name in self.release.require_accept if name not in known), None):
+                raise ValueError(f"release.require_accept names {unknown!r}, which is no source of this recipe")
         return self
