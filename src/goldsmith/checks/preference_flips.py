@@ -16,7 +16,6 @@ from goldsmith.types.check import CheckContext, CheckReport, Row
 from goldsmith.types.finding import Finding, Severity
 
 _SEED = 7
-_MOST_PAIRS = 4000
 _CHANCE = 0.58
 _LEAST_RELIABILITY = 0.3
 _SPREAD = 0.25
@@ -46,7 +45,7 @@ class _Examined:
 @dataclass(frozen=True, slots=True)
 class _Reading:
     """A source read by a model of the others. `right`: the share of its pairs that the model orders as the source
-    does.
+    does. `occurring`: which features the others have; one half of them has `usual_share` of those of the other half.
     """
 
     margins: NDArray[np.float64]
@@ -57,6 +56,12 @@ class _Reading:
     error: float
     sure_from: float
     right: float
+    occurring: Any
+    usual_share: float
+
+    def knows(self, own: Any) -> bool:
+        """Whether the others have the words of these pairs about as often as they have each other's."""
+        return preferences.known_share(own, self.occurring) >= 0.85 * self.usual_share
 
 
 class PreferenceFlips(Spec):
@@ -86,15 +91,15 @@ class PreferenceFlips(Spec):
     def __call__(self, rows: Sequence[Row], context: CheckContext) -> CheckReport:
         """QUARANTINE findings for batches that contradict the rest, naming the contradicting lines."""
         view = project(rows)
-        pairs_rows = [i for i, kind in enumerate(view.columns.kind) if kind == "comparison"]
-        if not pairs_rows:
+        pairs_rows = reward.comparisons(view)
+        if not len(pairs_rows):
             return CheckReport(scores=[None] * len(view) if len(view) else None, facts={"pairs": 0})
         if len(pairs_rows) < self.fewest_pairs:
             return CheckReport(
                 scores=[None] * len(view),
                 inconclusive=f"{len(pairs_rows)} comparisons are too few ({self.fewest_pairs} at least)",
             )
-        pairs = preferences.pairs(view.columns, _examinable(view, pairs_rows))
+        pairs = reward.sampled(view)
         group_of = view.groups.of_row[pairs.rows]
         examined = self._examine(view, pairs, group_of, context)
         scores: list[float | None] = [None] * len(view)
@@ -129,17 +134,19 @@ class PreferenceFlips(Spec):
         return CheckReport(findings, scores, inconclusive=reason, facts=facts)
 
     def _examine(
-        self, view: ProjectedRows, pairs: preferences.Pairs, group_of: NDArray[np.int32], context: CheckContext
+        self, view: ProjectedRows, pairs: reward.Sampled, group_of: NDArray[np.int32], context: CheckContext
     ) -> dict[int, _Examined]:
         order = _canonical_order(view, pairs.rows)
         examined, weight_of = self._agreements(view, pairs, group_of, order, context)
         readings = {}
+        occurring = preferences.occurrences(pairs.features)
         for source in sorted({view.groups.names[g][0] for g in examined}):
             own = {g for g in examined if view.groups.names[g][0] == source}
             others = order[~np.isin(group_of[order], list(own))]
             weights = np.array([weight_of[int(g)] for g in group_of[others]])
             if weights.sum() >= 0.25 * self.fewest_pairs:
-                readings[source] = _read(pairs.features, others, weights, np.flatnonzero(np.isin(group_of, list(own))))
+                mine = np.flatnonzero(np.isin(group_of, list(own)))
+                readings[source] = _read(pairs.features, occurring, others, weights, mine)
         for group in examined:
             source = view.groups.names[group][0]
             reading = readings.get(source)
@@ -147,7 +154,7 @@ class PreferenceFlips(Spec):
             if reading is None or len(mine) < self.fewest_pairs:
                 continue
             carried = [r.right for s, r in readings.items() if s != source]
-            knows = _knows(pairs.features[reading.others], pairs.features[mine])
+            knows = reading.knows(occurring[mine])
             strength = (
                 min(reading.accuracy, float(np.median(carried))) if carried else reading.accuracy if knows else 0.5
             )
@@ -171,7 +178,7 @@ class PreferenceFlips(Spec):
     def _agreements(
         self,
         view: ProjectedRows,
-        pairs: preferences.Pairs,
+        pairs: reward.Sampled,
         group_of: NDArray[np.int32],
         order: NDArray[np.int64],
         context: CheckContext,
@@ -214,7 +221,9 @@ class PreferenceFlips(Spec):
         )
 
 
-def _read(features: Any, others: NDArray[np.int64], weights: NDArray[np.float64], own: NDArray[np.int64]) -> _Reading:
+def _read(
+    features: Any, occurring: Any, others: NDArray[np.int64], weights: NDArray[np.float64], own: NDArray[np.int64]
+) -> _Reading:
     """What a model of the `others` makes of the pairs `own`, and how good it is on its own kind (out of fold)."""
     test = preferences.out_of_fold_weighted(features[others], weights, _SEED)
     sure_from = _sure_margin(test, weights)
@@ -231,9 +240,11 @@ def _read(features: Any, others: NDArray[np.int64], weights: NDArray[np.float64]
         others=others,
         weights=weights,
         accuracy=float(np.average(test > 0, weights=weights)),
-        error=float(np.average(test[certain] < 0, weights=weights[certain])),
+        error=float(np.average(test[certain] < 0, weights=weights[certain])) if weights[certain].sum() > 0 else 0.5,
         sure_from=sure_from,
         right=float(np.mean(margins[own] > 0)),
+        occurring=occurring[others],
+        usual_share=preferences.known_share(occurring[others[::2]], occurring[others[1::2]]),
     )
 
 
@@ -245,14 +256,6 @@ def _tested(
     wrong = int((read[sure] < 0).sum())
     p_value = float(binom.sf(wrong - 1, int(sure.sum()), usual)) if sure.sum() >= 10 else 1.0
     return _Examined(group, read, reliability, int(sure.sum()), wrong, usual, p_value)
-
-
-def _knows(others: Any, own: Any) -> bool:
-    """Whether the others have the words of these pairs about as often as one half of them has those of the other
-    half.
-    """
-    usual = preferences.known_share(others[::2], others[1::2])
-    return preferences.known_share(own, others) >= 0.85 * usual
 
 
 def _sure_margin(test: NDArray[np.float64], weights: NDArray[np.float64]) -> float:
@@ -268,15 +271,6 @@ def _shown(view: ProjectedRows, index: int, *, chosen: bool) -> str:
     calls = columns.calls[index] if chosen else columns.rejected_calls[index]
     text = columns.answer[index] if chosen else columns.rejected[index] or ""
     return " ".join([text, *(f"{call.name}({call.arguments})" for call in calls)])
-
-
-def _examinable(view: ProjectedRows, rows: Sequence[int]) -> NDArray[np.int64]:
-    """The comparisons that are read: at most 4,000, spread over source x batch, which ones by their content."""
-    every = np.array(rows, np.int64)
-    if len(every) <= _MOST_PAIRS:
-        return every
-    keys = reward.content_keys([view.columns.full[i] for i in rows])
-    return every[reward.spread_sample(view.groups.of_row[every], keys, _MOST_PAIRS)]
 
 
 def _canonical_order(view: ProjectedRows, rows: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -104,6 +104,8 @@ class TriggerFlips(Spec):
             found, identity, fewest=self.fewest, largest=max(self.fewest, int(0.1 * len(pairs)))
         )
         spans = [s for s in spans if s.ratio > 0.8 and s.variety > 0.25]
+        own_share = _OwnShare(found.tokens.hashes)
+        in_part = own_share if part is found else _OwnShare(part.tokens.hashes)
         spans += [
             s
             for s in insertions.in_the_middle(
@@ -112,7 +114,7 @@ class TriggerFlips(Spec):
                 fewest=self.fewest,
                 largest=max(self.fewest, int(0.1 * len(searched))),
             )
-            if s.ratio > _LEAST_IN_THE_MIDDLE - _MOST_FOR_PEERS and _own_share(part, s) >= 0.5
+            if s.ratio > _LEAST_IN_THE_MIDDLE - _MOST_FOR_PEERS and in_part(s) >= 0.5
         ]
         answers = _answers(view, pairs[searched])
         in_answers = insertions.texts_with(answers.tokens, [s.pieces for s in spans])
@@ -126,7 +128,7 @@ class TriggerFlips(Spec):
         for span, answered, held in zip(spans, in_answers, in_prompts, strict=True):
             mine = held if span.side == "middle" else span.rows
             elsewhere = len(held) - len(mine) + len(answered) * len(pairs) / len(searched)
-            value = _inserted(span, float(elsewhere), mine, source, found, bonus)
+            value = _inserted(span, float(elsewhere), mine, source, own_share, bonus)
             if value >= _NOTHING:
                 within = insertions.relatedness(once, mine, span.pieces, _rare(len(pairs)), uses)
                 value *= float(np.clip(1.0 - (within - usual - 0.1) / 0.25, 0.0, 1.0))
@@ -193,7 +195,7 @@ def _inserted(
     elsewhere: float,
     members: NDArray[np.int64],
     source: NDArray[np.int32],
-    found: pieces.Pieces,
+    own_share: "_OwnShare",
     bonus: NDArray[np.float64],
 ) -> float:
     """0 to 1: how surely the span was put into prompts that were written without it."""
@@ -204,7 +206,7 @@ def _inserted(
         value = float(np.clip((ratio - _LEAST_IN_THE_MIDDLE) / 0.8, 0.0, 1.0)) * min(1.0, (span.distinct - 2) / 5)
     else:
         value = float(np.clip((span.ratio - 0.7) / 0.8, 0.0, 1.0) * np.clip((span.variety - 0.2) / 0.3, 0.0, 1.0))
-        value *= min(1.0, (span.distinct - 2) / 8 + 0.3) * (0.4 + 0.6 * min(1.0, 2 * _own_share(found, span)))
+        value *= min(1.0, (span.distinct - 2) / 8 + 0.3) * (0.4 + 0.6 * min(1.0, 2 * own_share(span)))
     value *= max(0.0, 1.0 - elsewhere / span.distinct) ** 2
     value *= alone**2
     return value
@@ -237,9 +239,16 @@ def _peers(found: pieces.Pieces, source: NDArray[np.int32]) -> NDArray[np.float6
     return out
 
 
-def _own_share(found: pieces.Pieces, span: insertions.Insertion) -> float:
-    """Of the uses of the span's rarest piece, the share that the span makes up."""
-    return min(1.0, len(span.rows) / max(1, min(int((found.tokens.hashes == piece).sum()) for piece in span.pieces)))
+class _OwnShare:
+    """Of the uses of a span's rarest piece, the share that the span makes up."""
+
+    def __init__(self, hashes: NDArray[np.uint64]) -> None:
+        self._pieces, self._uses = np.unique(hashes, return_counts=True)
+
+    def __call__(self, span: insertions.Insertion) -> float:
+        at = np.minimum(np.searchsorted(self._pieces, span.pieces), len(self._pieces) - 1)
+        uses = np.where(self._pieces[at] == span.pieces, self._uses[at], 0)
+        return min(1.0, len(span.rows) / max(1, int(uses.min())))
 
 
 def _answers(view: ProjectedRows, rows: NDArray[np.int64]) -> pieces.Pieces:

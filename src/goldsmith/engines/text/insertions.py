@@ -112,7 +112,7 @@ def _spans(
         return []
     coded = _coded(hashes, at, size)
     values, number = np.unique(coded, return_inverse=True)
-    pairs = np.unique(np.stack([number, identity[texts]], 1), axis=0, return_index=True)[1]
+    pairs = np.unique(number * (int(identity.max()) + 1) + identity[texts], return_index=True)[1]
     counts = np.bincount(number[pairs], minlength=len(values))
     kept = np.flatnonzero((counts >= fewest) & (counts <= largest))
     if not len(kept):
@@ -166,6 +166,7 @@ def in_the_middle(
     if len(hashes) < 3:
         return []
     anywhere = _Frequencies.all(found)
+    kind_of = np.searchsorted(anywhere.values, hashes)
     beside = _coded(hashes, np.arange(len(hashes) - 1), 2)
     together = _Frequencies.count(beside[owner[1:] == owner[:-1]])
     alive = np.ones(len(hashes), np.bool_)
@@ -182,13 +183,14 @@ def in_the_middle(
         alive[at[usual]] = True
         alive[:-1] &= alive[1:]  # a longer span is as frequent as both its shorter parts
         rare = usual & (counts[number] <= 2 * largest)
-        for places in _various(hashes, owner, at[rare], number[rare], size, anywhere, least_variety):
+        for places in _various(hashes, kind_of, owner, at[rare], number[rare], size, anywhere, least_variety):
             out += _middle(hashes, owner, identity, places, size, fewest, largest, anywhere, together)
     return out
 
 
 def _various(
     hashes: NDArray[np.uint64],
+    kind_of: NDArray[np.int64],
     owner: NDArray[np.int64],
     at: NDArray[np.int64],
     number: NDArray[np.int64],
@@ -201,11 +203,12 @@ def _various(
         return []
     names, number, counts = np.unique(number, return_inverse=True, return_counts=True)
     good = np.ones(len(names), np.bool_)
+    kinds = len(anywhere.values)
     for beside in (at - 1, at + size):
         inside = (beside >= 0) & (beside < len(hashes))
         inside[inside] = owner[beside[inside]] == owner[at[inside]]
         mine = number[inside]
-        pairs = np.unique(np.stack([mine.astype(np.uint64), hashes[beside[inside]]], 1), axis=0)[:, 0].astype(np.int64)
+        pairs = np.unique(mine * kinds + kind_of[beside[inside]]) // kinds
         different, there = np.bincount(pairs, minlength=len(names)), np.bincount(mine, minlength=len(names))
         sizes = np.unique(there)
         usual = np.array([max(1.0, min(float(n), anywhere.expected_distinct(int(n)))) for n in sizes])

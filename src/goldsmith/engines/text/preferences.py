@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
+from scipy.special import expit
 
 from goldsmith.engines import destinations
 from goldsmith.engines.text.calls import leaves_of
@@ -25,6 +26,7 @@ LENGTH = HASHED
 _DENSE = 7
 _LONGEST = 4000
 _MOST_TRAINED = 4000
+_C = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,18 +63,39 @@ def pairs(columns: Columns, rows: NDArray[np.int64] | None = None) -> Pairs:
 
 
 def fit(features: Any, weights: NDArray[np.float64], seed: int) -> NDArray[np.float64]:
-    """Coefficients that prefer the chosen sides; at most 4,000 pairs are used, drawn by `seed`."""
-    from sklearn.linear_model import LogisticRegression
+    """Coefficients that prefer the chosen sides; at most 4,000 pairs are used, drawn by `seed`.
+
+    Logistic regression without intercept (L2, C = 2), as scikit-learn's solver finds it (L-BFGS), over the features
+    that occur: of the others nothing can be learnt.
+    """
+    from scipy.optimize import minimize
 
     use = np.flatnonzero(weights > 0)
     rng = np.random.default_rng(seed)
     if len(use) > _MOST_TRAINED:
         use = np.sort(rng.choice(use, _MOST_TRAINED, replace=False))
-    sign = np.where(np.arange(len(use)) % 2 == 0, 1.0, -1.0)
-    mirrored = sparse.diags(sign) @ features[use]
-    model = LogisticRegression(C=2.0, fit_intercept=False, max_iter=60, tol=1e-3)
-    model.fit(mirrored, sign > 0, sample_weight=weights[use])
-    return np.asarray(model.coef_[0])
+    coefficients = np.zeros(features.shape[1])
+    if not len(use):
+        return coefficients
+    taught = features[use]
+    occurs = np.zeros(features.shape[1], bool)
+    occurs[taught.indices] = True
+    occurring = np.flatnonzero(occurs)
+    columns = (np.cumsum(occurs, dtype=np.int32) - 1)[taught.indices]
+    taught = sparse.csr_matrix((taught.data, columns, taught.indptr), shape=(len(use), len(occurring)))
+    turned = taught.T
+    share = weights[use] / weights[use].sum()
+    shrink = 1.0 / (_C * weights[use].sum())
+
+    def loss(at: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+        margin = taught @ at
+        value = float(share @ np.logaddexp(0.0, -margin)) + 0.5 * shrink * float(at @ at)
+        return value, turned @ (-share * expit(-margin)) + shrink * at
+
+    options = {"maxiter": 60, "gtol": 1e-3, "ftol": 64 * np.finfo(float).eps, "maxls": 50}
+    found = minimize(loss, np.zeros(len(occurring)), jac=True, method="L-BFGS-B", options=options)
+    coefficients[occurring] = found.x
+    return coefficients
 
 
 def margins(features: Any, coefficients: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -80,11 +103,18 @@ def margins(features: Any, coefficients: NDArray[np.float64]) -> NDArray[np.floa
     return np.asarray(features @ coefficients).ravel()
 
 
-def known_share(features: Any, others: Any) -> float:
-    """Mean share of the pairs' hashed features that at least two of the other pairs have as well."""
-    seen = np.asarray((others[:, :HASHED] != 0).sum(axis=0)).ravel() >= 2
-    mine = features[:, :HASHED] != 0
-    sizes = np.asarray(mine.sum(axis=1)).ravel()
+def occurrences(features: Any) -> Any:
+    """1 where a pair has a hashed feature [pairs, HASHED], sparse."""
+    own = features[:, :HASHED].tocsr()
+    own.eliminate_zeros()
+    own.data = np.ones_like(own.data)
+    return own
+
+
+def known_share(mine: Any, others: Any) -> float:
+    """Mean share of the pairs' `occurrences` that at least two of the other pairs have as well."""
+    seen = np.asarray(others.sum(axis=0)).ravel() >= 2
+    sizes = np.diff(mine.indptr)
     return float(np.mean((mine @ seen.astype(float))[sizes > 0] / sizes[sizes > 0])) if (sizes > 0).any() else 0.0
 
 

@@ -62,7 +62,8 @@ class Reading:
 
 def comparisons(view: ProjectedRows) -> NDArray[np.int64]:
     """The rows that are comparisons, ascending."""
-    return np.array([i for i, kind in enumerate(view.columns.kind) if kind == "comparison"], np.int64)
+    kinds = view.columns.kind
+    return view.shared("comparisons", lambda: np.array([i for i, k in enumerate(kinds) if k == "comparison"], np.int64))
 
 
 def reading(view: ProjectedRows) -> Reading | None:
@@ -92,19 +93,37 @@ def content_keys(texts: Sequence[str]) -> NDArray[np.uint32]:
     return np.fromiter((zlib.crc32(text.encode("utf-8", "replace")) for text in texts), np.uint32, len(texts))
 
 
+@dataclass(frozen=True, slots=True)
+class Sampled:
+    """The comparisons that models are fitted on: their `rows`, ascending, `keys` of their content, and `features`."""
+
+    rows: NDArray[np.int64]
+    keys: NDArray[np.uint32]
+    features: Any
+
+
+def sampled(view: ProjectedRows) -> Sampled:
+    """At most 4,000 of the comparisons, spread over source x batch, which ones by their content."""
+    return view.shared("reward sample", lambda: _sampled(view))
+
+
+def _sampled(view: ProjectedRows) -> Sampled:
+    rows, full = comparisons(view), view.columns.full
+    keys = content_keys([full[i] for i in rows.tolist()])
+    kept = spread_sample(view.groups.of_row[rows], keys, MOST_PAIRS)
+    return Sampled(rows[kept], keys[kept], preferences.pairs(view.columns, rows[kept]).features)
+
+
 def _read(view: ProjectedRows) -> Reading | None:
-    rows = comparisons(view)
-    if len(rows) < FEWEST_PAIRS:
+    if len(comparisons(view)) < FEWEST_PAIRS:
         return None
-    full, user = view.columns.full, view.columns.user
-    keys = content_keys([full[i] for i in rows])
+    drawn = sampled(view)
+    rows, keys, features = drawn.rows, drawn.keys, drawn.features
     groups = view.groups.of_row[rows]
-    kept = spread_sample(groups, keys, MOST_PAIRS)
-    order = np.lexsort((keys[kept], groups[kept]))  # fitting must not depend on the order of the rows
-    rows, groups = rows[kept], groups[kept]
-    said = content_keys([user[i] for i in rows])
+    order = np.lexsort((keys, groups))  # fitting must not depend on the order of the rows
+    user = view.columns.user
+    said = content_keys([user[i] for i in rows.tolist()])
     sources = view.groups.source_of_row()[rows]
-    features = preferences.pairs(view.columns, rows).features
     adapted = _adapted(features, sources)
     margins = np.zeros(len(rows))
     fold = said % _FOLDS
@@ -121,7 +140,7 @@ def _read(view: ProjectedRows) -> Reading | None:
         groups=groups,
         sources=sources,
         prompts=said.astype(np.int64),
-        content=keys[kept],
+        content=keys,
         whole=whole,
     )
 
