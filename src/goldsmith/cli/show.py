@@ -1,6 +1,8 @@
 """`goldsmith show`: look at what is there."""
 
 import inspect
+import os
+import sys
 from pathlib import Path
 
 import click
@@ -54,6 +56,38 @@ def rows(file: Path, count: int, format_name: str | None) -> None:
         print_json({"line": row.line, **row.record.model_dump(mode="json", exclude_defaults=True)})
     for fault in reading.faults[:20]:
         click.echo(f"line {fault.line}: {safe(fault.what)}", err=True)
+
+
+@command.command("batch")
+@click.argument("recipe", type=click.Path(path_type=Path, exists=True, dir_okay=False))
+@click.option("-n", "count", type=click.IntRange(min=1), default=4, show_default=True, help="At most so many rows.")
+@click.option("--step", type=click.IntRange(min=1), default=1, show_default=True, help="Which step of `train`.")
+@click.option("--update", type=click.IntRange(min=1), default=1, show_default=True, help="Which update of it.")
+@click.option("--forward", type=click.IntRange(min=1), default=1, show_default=True, help="Which forward of that.")
+@click.option("--tokens", "bounds", is_flag=True, help="A bar between tokens.")
+@click.option("--colour", type=click.Choice(["auto", "always", "never"]), default="auto", show_default=True)
+@json_option
+def batch(
+    recipe: Path, count: int, step: int, update: int, forward: int, bounds: bool, colour: str, as_json: bool
+) -> None:
+    """The first forward of RECIPE's training: what is trained, what is masked, what is cut away, who sits beside whom.
+
+    The rows are read from the recipe's files, before any check; only the base's tokenizer is loaded. Without colour
+    (NO_COLOR, or no terminal) marks say the same. Exit code 1 where rows are too long and the run would stop.
+    """
+    from goldsmith import pipeline
+    from goldsmith.cli import batch_text
+    from goldsmith.stages.show_batch import show_batch
+
+    read, _ = pipeline.read_recipe(recipe)
+    shown = show_batch(read, recipe.parent, step=step, update=update, forward=forward)
+    if as_json:
+        print_json(batch_text.document(shown, count))
+    else:
+        coloured = colour == "always" or (colour == "auto" and sys.stdout.isatty() and not os.environ.get("NO_COLOR"))
+        for line in batch_text.lines(shown, colour=coloured, most_rows=count, bounds=bounds):
+            click.echo(line, color=coloured)
+    raise SystemExit(1 if shown.stops_the_run else 0)
 
 
 @command.command("left-out")

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from goldsmith.engines.chat import Chat
+from goldsmith.engines.training.batches import Plan
 from goldsmith.engines.training.method import Method
 from goldsmith.engines.training.rows import Row, fit, split
 from goldsmith.engines.training.settings import TrainingSettings
@@ -13,6 +14,9 @@ from goldsmith.engines.training.token_cache import TokenCache
 from goldsmith.trust.records import content_digest
 from goldsmith.types.errors import BadInput
 from goldsmith.types.record import Record
+
+FORWARD_TOKENS = {"cpu": 2048, "cuda": 16384}
+"""Tokens of a packed forward where the settings name none, by device; any other device counts as a CPU."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,3 +122,20 @@ def prepare_data(
             next_step="set validation_share, or give validation records",
         )
     return TrainingData(train, aside, cut, dropped, other, cache.ignored)
+
+
+def plan_of(settings: TrainingSettings, rows: Sequence[Row], seed: int, *, device: str, share: bool) -> Plan:
+    """Which rows meet in which update and forward. `device`: its type; `share`: whether the model shares prompts."""
+    per_update = settings.batch_size * settings.gradient_accumulation
+    per_epoch = -(-len(rows) // per_update)
+    steps = settings.max_steps if settings.max_steps is not None else max(1, round(float(settings.epochs) * per_epoch))
+    tokens = settings.forward_tokens or FORWARD_TOKENS.get(device, FORWARD_TOKENS["cpu"])
+    return Plan(
+        tuple(rows),
+        seed,
+        per_update,
+        steps,
+        tokens if settings.packing == "best_fit" else 0,
+        settings.batch_size,
+        share=share,
+    )

@@ -18,7 +18,7 @@ from goldsmith.engines.training import checkpoints
 from goldsmith.engines.training.allocator import keep_pages
 from goldsmith.engines.training.batches import Plan
 from goldsmith.engines.training.checkpoints import Checkpoint
-from goldsmith.engines.training.data import TrainingData, prepare_data
+from goldsmith.engines.training.data import TrainingData, plan_of, prepare_data
 from goldsmith.engines.training.folders import clean, new_folder
 from goldsmith.engines.training.guards import DegeneratePairs, choose_way
 from goldsmith.engines.training.journal import Journal
@@ -30,8 +30,6 @@ from goldsmith.trust.canonical import file_digest, spec_text
 from goldsmith.types.errors import BadInput, Tampered, Unavailable
 from goldsmith.types.record import Record
 
-FORWARD_TOKENS = {"cpu": 2048, "cuda": 16384}
-"""Tokens of a packed forward where the settings name none, by device; any other device counts as a CPU."""
 COMPILE_TOKENS = 20_000_000
 """A run of so many tokens wins back the minute that compiling takes, on a model of a billion weights or so."""
 
@@ -165,18 +163,8 @@ class _Run:
         self.prepared = self.method.prepare(self.policy, rows, self.plan)
 
     def _plan(self) -> Plan:
-        s = self.settings
-        per_update = s.batch_size * s.gradient_accumulation
-        per_epoch = -(-len(self.data.train) // per_update)
-        steps = s.max_steps if s.max_steps is not None else max(1, round(float(s.epochs) * per_epoch))
-        return Plan(
-            self.data.train,
-            self.job.seed,
-            per_update,
-            steps,
-            self._forward_tokens() if s.packing == "best_fit" else 0,
-            s.batch_size,
-            share=self.policy.shares,
+        return plan_of(
+            self.settings, self.data.train, self.job.seed, device=self.policy.device.type, share=self.policy.shares
         )
 
     def _compile(self) -> None:
@@ -184,9 +172,6 @@ class _Run:
         long = tokens / len(self.data.train) >= COMPILE_TOKENS and self.policy.device.type == "cuda"
         if self.settings.compile == "on" or (self.settings.compile == "auto" and long):
             self.facts["compiled"] = self.policy.compile()
-
-    def _forward_tokens(self) -> int:
-        return self.settings.forward_tokens or FORWARD_TOKENS.get(self.policy.device.type, FORWARD_TOKENS["cpu"])
 
     def _contract(self) -> dict[str, str]:
         return {
