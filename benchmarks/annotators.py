@@ -1,9 +1,11 @@
 """Bad annotators planted in simulated panels over real texts: how well each detector ranks them, whom it names.
 
-Run: make bench NAME=annotators, or python benchmarks/annotators.py SHARED_DATA_FOLDER [seeds]. AUC: of the detector's
-score, bad against honest annotators, mean over seeds and the worst seed. Peers, on the first seed only because they are
-slow: the skill of Dawid-Skene (crowd-kit), accuracy on gold alone, cleanlab's annotator quality. `named` and `false`:
-shares of bad and of honest annotators that the check names. Skills of the honest: uniform, .65 to .95.
+Run: make bench NAME=annotators, or python benchmarks/annotators.py SHARED_DATA_FOLDER [seeds] [part of a name].
+Settings that `results/annotators.json` has on so many seeds already are not measured again, so that a run can be taken
+up where it stopped; remove the file after a change of the detectors. AUC: of the detector's score, bad against honest
+annotators, mean over seeds and the worst seed. Peers, on the first seed only because they are slow: the skill of
+Dawid-Skene (crowd-kit), accuracy on gold alone, cleanlab's annotator quality. `named` and `false`: shares of bad and of
+honest annotators that the check names. Skills of the honest: uniform, .65 to .95.
 """
 
 import json
@@ -32,6 +34,7 @@ from goldsmith.types.check import Vote
 from goldsmith.types.errors import Inconclusive
 
 PEER_SEEDS = 1
+PATH = RESULTS / "annotators.json"
 
 
 @dataclass(frozen=True)
@@ -249,16 +252,34 @@ def measure(one: Setting, texts: Texts, seeds: int, make: Callable[..., Any] = p
 
 
 def main() -> None:
-    """Prints and saves one row a setting."""
+    """Prints one row a setting, and puts it among the saved ones."""
     data = Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__file__).resolve().parents[2] / "shared" / "data"
-    seeds = int(sys.argv[2]) if len(sys.argv) > 2 else 4
-    texts = Texts(data)
-    rows = []
-    RESULTS.mkdir(exist_ok=True)
+    seeds = int(sys.argv[2]) if len(sys.argv) > 2 else 3
+    part = sys.argv[3] if len(sys.argv) > 3 else ""
+    texts: Texts | None = None
     for one in settings():
-        rows.append(measure(one, texts, seeds if one.items > 1000 else 4 * seeds))
-        print(json.dumps(rows[-1]), flush=True)
-        (RESULTS / "annotators.json").write_text(json.dumps(rows, indent=2) + "\n", encoding="utf-8")
+        wanted = seeds if one.items > 1000 else 4 * seeds
+        have = next((row["seeds"] for row in saved() if row["setting"] == one.name), 0)
+        if part not in one.name or have >= wanted:
+            continue
+        texts = texts or Texts(data)
+        keep(measure(one, texts, wanted))
+
+
+def saved() -> list[dict[str, Any]]:
+    """What was measured so far."""
+    rows: list[dict[str, Any]] = json.loads(PATH.read_text()) if PATH.exists() else []
+    return rows
+
+
+def keep(new: dict[str, Any]) -> None:
+    """Puts the row in the place of an older one, in the order of the settings."""
+    print(json.dumps(new), flush=True)
+    order = [one.name for one in settings()]
+    rows = [row for row in saved() if row["setting"] != new["setting"] and row["setting"] in order]
+    rows = sorted([*rows, new], key=lambda row: order.index(row["setting"]))
+    RESULTS.mkdir(exist_ok=True)
+    PATH.write_text(json.dumps(rows, indent=2) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

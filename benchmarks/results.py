@@ -12,8 +12,10 @@ RESULTS = Path(__file__).parent / "results"
 def row(
     what: str, ours: Sequence[float], peer: Sequence[float] | None, unit: str, *, peer_version: str | None = None
 ) -> dict[str, Any]:
-    """Medians of ours and the peer's; the ratio is ours over the peer's, pair by pair, then its median."""
-    ratio = statistics.median(a / b for a, b in zip(ours, peer, strict=True)) if peer else None
+    """Medians of ours and the peer's; the ratio is ours over the peer's, pair by pair, then its median (none where the
+    peer's is 0).
+    """
+    ratio = statistics.median(a / b for a, b in zip(ours, peer, strict=True)) if peer and all(peer) else None
     return {
         "what": what,
         "ours": round(statistics.median(ours), 4),

@@ -1,12 +1,15 @@
 """Synthetic-data battery: false alarms on random halves of clean human data, and power against known defects.
 
-Run: python benchmarks/synthetic.py [SHARED_DATA_FOLDER] [halves]. Beside it, the default rules that evidently 0.7.23
-publishes for text columns (up to 1,000 reference rows: a feature drifts at Kolmogorov-Smirnov p < .05, the text column
-when a domain classifier's AUC passes the 95th percentile of random labels, .55 above 1,000 rows; the data set drifts
-when half of its columns do), implemented here from that description: evidently itself is not run.
+Run: python benchmarks/synthetic.py [SHARED_DATA_FOLDER] [halves]. Pieces that the results hold for the code of today
+are not measured again, so that a run can be taken up where it stopped. Beside it, the default rules that evidently
+0.7.23 publishes for text columns (up to 1,000 reference rows: a feature drifts at Kolmogorov-Smirnov p < .05, the text
+column when a domain classifier's AUC passes the 95th percentile of random labels, .55 above 1,000 rows; the data set
+drifts when half of its columns do), implemented here from that description: the tool itself is too slow for so many
+halves (`peers.py` runs it on some).
 """
 
 import gzip
+import hashlib
 import json
 import random
 import re
@@ -14,6 +17,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +36,9 @@ CHECKS = (
     "synthetic_fidelity", "synthetic_utility", "synthetic_memorisation", "synthetic_diversity", "synthetic_bias",
     "synthetic_drift", "synthetic_edge_cases", "synthetic_stability",
 )  # fmt: skip
+PATH = results.RESULTS / "synthetic.json"
+CALIBRATED = "false alarms, "
+ALL = f"{CALIBRATED}all sets"
 HALVES = ("gsm8k", "codealpaca-new", "alpaca", "hh", "alpaca-en", "alpaca-zh", "huatuo", "lawyer")
 
 
@@ -70,41 +77,32 @@ def text_of(row: Row) -> str:
     return project([row]).columns.answer[0]
 
 
-def calibration(data: Path, halves: int) -> list[dict[str, Any]]:
+def calibration(data: Path, name: str, runs: int) -> list[dict[str, Any]]:
     """Random halves of one clean set, called human and synthetic: any warning is a false alarm."""
-    found = []
-    everything = peer_everything = runs_in_all = 0
-    for name in HALVES:
-        rows = clean_sets.clean_rows(data, [name])
-        texts = [text_of(row) for row in rows]
-        false, by_check, peer = 0, Counter[str](), 0
-        runs = halves // len(HALVES)
-        started = time.process_time()
-        for draw in range(runs):
-            rng = random.Random(f"{name}/{draw}")
-            sides = [rng.random() < 0.5 for _ in rows]
-            dealt = [
-                labelled(row.record.content, Maker.MODEL if side else Maker.HUMAN, "model" if side else "people", line)
-                for line, (row, side) in enumerate(zip(rows, sides, strict=True), 1)
-            ]
-            hit = alarms(dealt).get("model", set())
-            by_check.update(hit)
-            false += bool(hit)
-            peer += evidently_like(
-                [t for t, s in zip(texts, sides, strict=True) if not s][:2000],
-                [t for t, s in zip(texts, sides, strict=True) if s][:2000],
-            )
-        spent = (time.process_time() - started) / runs
-        everything, peer_everything, runs_in_all = everything + false, peer_everything + peer, runs_in_all + runs
-        print(
-            f"{name:16} {len(rows):5} rows, alarms {false}/{runs} {dict(by_check)}, peer {peer}/{runs}, {spent:.2f} s"
+    rows = clean_sets.clean_rows(data, [name])
+    texts = [text_of(row) for row in rows]
+    false, by_check, peer = 0, Counter[str](), 0
+    started = time.process_time()
+    for draw in range(runs):
+        rng = random.Random(f"{name}/{draw}")
+        sides = [rng.random() < 0.5 for _ in rows]
+        dealt = [
+            labelled(row.record.content, Maker.MODEL if side else Maker.HUMAN, "model" if side else "people", line)
+            for line, (row, side) in enumerate(zip(rows, sides, strict=True), 1)
+        ]
+        hit = alarms(dealt).get("model", set())
+        by_check.update(hit)
+        false += bool(hit)
+        peer += evidently_like(
+            [t for t, s in zip(texts, sides, strict=True) if not s][:2000],
+            [t for t, s in zip(texts, sides, strict=True) if s][:2000],
         )
-        found.append(_shares(f"false alarms, {name}", false, peer, runs))
-    print(f"all: {everything}/{runs_in_all}, peer {peer_everything}/{runs_in_all}")
-    return [*found, _shares("false alarms, all sets", everything, peer_everything, runs_in_all)]
+    spent = (time.process_time() - started) / runs
+    print(f"{name:16} {len(rows):5} rows, alarms {false}/{runs} {dict(by_check)}, peer {peer}/{runs}, {spent:.2f} s")
+    return [_shares(f"{CALIBRATED}{name}", false, peer, runs)]
 
 
-def _shares(what: str, ours: int, peer: int, runs: int) -> dict[str, Any]:
+def _shares(what: str, ours: float, peer: float, runs: int) -> dict[str, Any]:
     one = results.row(what, [ours / runs], None, "share of random halves")
     return {**one, "peer": peer / runs, "peer_version": "evidently 0.7.23 rules, reimplemented", "repeats": runs}
 
@@ -224,43 +222,77 @@ def _topics(texts: Sequence[str]) -> np.ndarray:
     return LatentSemantic(8).fit(texts)(texts)[:, 1]
 
 
-def power(data: Path, draws: int) -> list[dict[str, Any]]:
-    """In how many draws each defect raises any warning, and which checks raise it."""
-    cases: dict[str, Callable[[random.Random], list[Row]]] = {
+def cases(data: Path) -> dict[str, Callable[[random.Random], list[Row]]]:
+    """Data sets with known defects, by name."""
+    found: dict[str, Callable[[random.Random], list[Row]]] = {
         "self-instruct": lambda _: self_instruct(data),
         "gsm8k": lambda _: gsm8k_models(data),
     }
     for domain in ("creative_fiction", "technical_qa", "wikipedia_abstracts"):
-        cases[f"recursive, {domain}"] = lambda rng, domain=domain: recursive(data, domain, rng)
+        found[f"recursive, {domain}"] = lambda rng, domain=domain: recursive(data, domain, rng)
     for name in ("gsm8k", "alpaca", "codealpaca-new"):
         for defect in ("a third of the topics", "5 % near copies", "answers repeated with a tail"):
-            cases[f"{name}, {defect}"] = lambda rng, name=name, defect=defect: planted(data, name, defect, rng)
-    found = []
-    for case, make in cases.items():
-        hits: dict[str, Counter[str]] = {}
-        any_hit = Counter[str]()
-        runs = 1 if case in ("self-instruct", "gsm8k") else draws
-        for draw in range(runs):
-            rows = make(random.Random(f"{case}/{draw}"))
-            raised = alarms(rows)
-            for source in {row.record.origin.source for row in rows if row.record.origin.maker is Maker.MODEL}:
-                hits.setdefault(source, Counter()).update(raised.get(source, set()))
-                any_hit[source] += bool(raised.get(source))
-        for source in sorted(hits):
-            print(f"{case:45} {source:40} {any_hit[source]}/{runs} {dict(hits[source].most_common())}", flush=True)
-            one = results.row(f"{case}: {source}", [any_hit[source] / runs], None, "share of draws with a warning")
-            found.append({**one, "repeats": runs, "checks": dict(hits[source])})
+            found[f"{name}, {defect}"] = lambda rng, name=name, defect=defect: planted(data, name, defect, rng)
     return found
 
 
+def power(case: str, make: Callable[[random.Random], list[Row]], draws: int) -> list[dict[str, Any]]:
+    """In how many draws the case raises any warning, and which checks raise it."""
+    found = []
+    hits: dict[str, Counter[str]] = {}
+    any_hit = Counter[str]()
+    runs = 1 if case in ("self-instruct", "gsm8k") else draws
+    for draw in range(runs):
+        rows = make(random.Random(f"{case}/{draw}"))
+        raised = alarms(rows)
+        for source in {row.record.origin.source for row in rows if row.record.origin.maker is Maker.MODEL}:
+            hits.setdefault(source, Counter()).update(raised.get(source, set()))
+            any_hit[source] += bool(raised.get(source))
+    for source in sorted(hits):
+        print(f"{case:45} {source:40} {any_hit[source]}/{runs} {dict(hits[source].most_common())}", flush=True)
+        one = results.row(f"{case}: {source}", [any_hit[source] / runs], None, "share of draws with a warning")
+        found.append({**one, "repeats": runs, "checks": dict(hits[source])})
+    return found
+
+
+def code() -> str:
+    """A digest of what is measured: pieces measured with other code do not count."""
+    source = Path(str(resources.files("goldsmith")))
+    files = [*source.glob("engines/synthetic/*.py"), *source.glob("checks/synthetic_*.py"), Path(__file__)]
+    return hashlib.sha256(b"".join(path.read_bytes() for path in sorted(files))).hexdigest()[:16]
+
+
+def keep(piece: str, new: list[dict[str, Any]], mark: str) -> None:
+    """Adds a piece to the saved ones, and sums up the halves; the order is that of `main`."""
+    rows = [r for r in saved() if r.get("code") == mark and r["what"] != ALL and r["piece"] != piece]
+    rows += [{**row, "piece": piece, "code": mark} for row in new]
+    halves = [r for r in rows if r["what"].startswith(CALIBRATED)]
+    runs = sum(r["repeats"] for r in halves)
+    if runs:
+        ours, peer = (sum(r[who] * r["repeats"] for r in halves) for who in ("ours", "peer"))
+        rows.append({**_shares(ALL, ours, peer, runs), "piece": "all halves", "code": mark})
+    PATH.write_text(json.dumps(rows, indent=2) + "\n", encoding="utf-8")
+
+
+def saved() -> list[dict[str, Any]]:
+    """What was measured so far."""
+    rows: list[dict[str, Any]] = json.loads(PATH.read_text()) if PATH.exists() else []
+    return rows
+
+
 def main() -> None:
-    """Calibration, then power; the figures go to `benchmarks/results/synthetic.json`."""
+    """Measures the pieces that `benchmarks/results/synthetic.json` does not hold for the code of today."""
     shared = Path(__file__).resolve().parents[2] / "shared" / "data"
     data = Path(sys.argv[1]) if len(sys.argv) > 1 else shared
     halves = int(sys.argv[2]) if len(sys.argv) > 2 else 240
-    measured = calibration(data, halves)
-    results.save("synthetic", measured)
-    results.save("synthetic", [*measured, *power(data, 10)])
+    mark = code()
+    pieces: dict[str, Callable[[], list[dict[str, Any]]]] = {
+        f"{CALIBRATED}{name}": lambda name=name: calibration(data, name, halves // len(HALVES)) for name in HALVES
+    }
+    pieces |= {case: lambda case=case, make=make: power(case, make, 10) for case, make in cases(data).items()}
+    for piece, measure in pieces.items():
+        if not any(r.get("code") == mark and r.get("piece") == piece for r in saved()):
+            keep(piece, measure(), mark)
 
 
 if __name__ == "__main__":
