@@ -1,7 +1,7 @@
 """What the checks find of planted attacks, on public data: the coverage matrix behind docs/concepts/coverage.md.
 
 Run: python benchmarks/coverage_matrix.py [--data FOLDER] [--family NAME ...] [--base NAME ...] [--draws 50] [--fresh]
-       [--peers 5] [--docs]
+       [--docs]
 
 Every base set is split at random into honest sources and screened untouched by the whole battery; the line that at most
 1 % of its rows exceed is fixed there. Then each family is planted `--draws` times, shared out over its base sets, from
@@ -26,10 +26,8 @@ import numpy as np
 import results
 
 from goldsmith import plugins
-from goldsmith.engines import drilling, screening
-from goldsmith.engines.planting import edit
+from goldsmith.engines import drilling
 from goldsmith.types.attack import Inapplicable, Plan
-from goldsmith.types.check import CheckContext, Row
 
 ROOT = Path(__file__).resolve().parents[1]
 PATH = results.RESULTS / "coverage_matrix.json"
@@ -151,47 +149,6 @@ def clean_row(name: str, base: drilling.Base) -> dict[str, Any]:
     }
 
 
-def beside_cleanlab(data: Path, draws: int) -> dict[str, Any]:
-    """Random flips, 5 % of the pairs: TPR at 1 % FPR of cleanlab's label quality, and ours, on the same features."""
-    from cleanlab.rank import get_label_quality_scores
-    from sklearn.linear_model import LogisticRegression
-    from sklearn.model_selection import cross_val_predict
-
-    from goldsmith.engines.text import preferences
-    from goldsmith.engines.text.projection import project
-
-    rows: list[Row] = clean_sets.as_sources(clean_sets.clean_rows(data, ["pandalm"]), 20)
-    checks: Any = [plugins.build("checks", n) for n in plugins.names("checks")]
-    ours, theirs = [], []
-    for draw in range(draws):
-        flipped = np.zeros(len(rows), bool)
-        flipped[Random(draw).sample(range(len(rows)), round(0.05 * len(rows)))] = True
-        mixed = [_turned(row) if turn else row for row, turn in zip(rows, flipped.tolist(), strict=True)]
-        ours.append(_tpr(screening.screen(mixed, checks, CheckContext()).combined, flipped))
-        made = preferences.pairs(project(mixed).columns)
-        sign = np.where(np.arange(len(mixed)) % 2 == 0, 1.0, -1.0)
-        features = made.features.multiply(sign[:, None]).tocsr()
-        model = LogisticRegression(C=2.0, fit_intercept=False, max_iter=100)
-        labels = (sign > 0).astype(int)
-        told = cross_val_predict(model, features, labels, method="predict_proba")
-        theirs.append(_tpr(1.0 - get_label_quality_scores(labels, told), flipped))
-    return {
-        **results.row(
-            "random flips, 5 % of pandalm's pairs", ours, theirs, "TPR at 1 % FPR", peer_version="cleanlab 2.9"
-        ),
-        "battery": battery(),
-    }
-
-
-def _turned(row: Row) -> Row:
-    content: Any = row.record.content
-    return Row(row.line, row.record.model_copy(update={"content": edit.swapped(content)}))
-
-
-def _tpr(score: Any, planted: Any) -> float:
-    return float((score[planted] > np.quantile(score[~planted], 0.99)).mean())
-
-
 def keep(new: dict[str, Any], mark: str) -> None:
     """Puts the row among the saved ones of this battery, in place of an older one; several runs may share the work."""
     with PATH.with_suffix(".lock").open("w") as lock:
@@ -219,7 +176,6 @@ def main() -> None:
     parser.add_argument("--draws", type=int, default=50, help="for each family and size, over all of its base sets")
     parser.add_argument("--fresh", action="store_true", help="measure again what is there already")
     parser.add_argument("--docs", action="store_true", help="only write the page's tables")
-    parser.add_argument("--peers", type=int, default=0, help="draws of the comparison with cleanlab")
     given = parser.parse_args()
     if not given.docs:
         run(given)
@@ -246,8 +202,6 @@ def run(given: argparse.Namespace) -> None:
             row = row_of(name, base, family, size, records, trials)
             print(*(f"{k}={row[k]}" for k in ("what", "ours", "low", "draws", "named", "cpu_s", "seen_by")), flush=True)
             keep(row, mark)
-    if given.peers:
-        keep(beside_cleanlab(given.data, given.peers), mark)
 
 
 if __name__ == "__main__":

@@ -49,7 +49,6 @@ def write(rows: Sequence[dict[str, Any]]) -> None:
         "targets": targets(told),
         "matrix": matrix(told),
         "untouched": untouched([r for r in rows if "above_the_line" in r]),
-        "peers": peers([r for r in rows if r.get("peer") is not None]),
         "clean": clean(json.loads((RESULTS / "clean_sets.json").read_text(encoding="utf-8"))),
     }
     text = PAGE.read_text(encoding="utf-8")
@@ -119,12 +118,6 @@ def untouched(rows: Sequence[dict[str, Any]]) -> str:
     ]  # fmt: skip
     head = ("base set", "rows", "sources", "above 0.99", "line used", "sources quarantined")
     return _table((*head, "rows falsely called contaminated"), lines)
-
-
-def peers(rows: Sequence[dict[str, Any]]) -> str:
-    """Ours beside what others use for the same job."""
-    lines = [(f"{r['what']}: {r['unit']}", f"{r['ours']:.3f}", f"{r['peer']:.3f} ({r['peer_version']})") for r in rows]
-    return _table(("what", "ours", "peer"), lines)
 
 
 def clean(rows: Sequence[dict[str, Any]]) -> str:

@@ -27,7 +27,7 @@ class LabelNoise(Spec):
     """
 
     id: ClassVar[str] = "label_noise"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     least_accuracy: Real = 0.7
     fewest_errors: int = 8
     alpha: Real = 0.01
