@@ -5,14 +5,18 @@ The attack (DoubleAgents, jalbrethsen/double-agent) adds one more call to honest
 answer is untouched and there is no trigger. What gives it away is where a call points and what it carries.
 """
 
+import json
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
-from typing import ClassVar
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any, ClassVar
+
+import numpy as np
 
 from goldsmith.engines.text import calls as reading
 from goldsmith.engines.text.calls import CallSigns, Target
 from goldsmith.engines.text.evidence import by_group, quote
+from goldsmith.engines.text.features import RowFeatures
 from goldsmith.engines.text.projection import ProjectedRows, project
 from goldsmith.types.artifact import Real, Spec
 from goldsmith.types.check import CheckContext, CheckReport, Row
@@ -27,6 +31,33 @@ class _Suspect:
     reasons: tuple[str, ...]
     target: str
     shown: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Told:
+    """What a call tells (see `CallSigns`), as it is kept between the map and the judgement."""
+
+    name: str
+    shown: str
+    targets: tuple[Target, ...]
+    copied: float
+    copied_letters: int
+    hidden_copy: bool
+    script: bool
+    undeclared: bool
+    forbidden_tool: bool
+    beside: tuple[str, ...]
+    lonely: bool
+
+    @classmethod
+    def of(cls, sign: CallSigns) -> "_Told":
+        same = {name: getattr(sign, name) for name in cls.__dataclass_fields__ if name not in ("name", "shown")}
+        return cls(name=sign.call.name, shown=quote(f"{sign.call.name} {sign.call.arguments}", 160), **same)
+
+    @classmethod
+    def read(cls, told: Mapping[str, Any]) -> "_Told":
+        targets = tuple(Target(**target) for target in told["targets"])
+        return cls(**{**told, "targets": targets, "beside": tuple(told["beside"])})
 
 
 @dataclass(slots=True)
@@ -58,26 +89,40 @@ class CovertToolCalls(Spec):
     def __call__(self, rows: Sequence[Row], context: CheckContext) -> CheckReport:
         """Per row the suspicion of its worst learnt call; rows without calls score 0."""
         view = project(rows)
-        signs = {
-            i: [reading.signs(view.columns, i, call, context) for call in calls]
-            for i, calls in enumerate(view.columns.calls)
-            if calls
-        }
-        if not signs:
+        features = view.features(self, context)
+        count = sum(int(piece.sum()) for piece in features.pieces("calls"))
+        if not count:
             return CheckReport(scores=[0.0] * len(view), facts={"calls": 0})
+        signs = {i: [_Told.read(one) for one in json.loads(own)] for i, own in features.notes("signs").items()}
         habits = _habits(view, signs)
+        sources: dict[str, set[str]] = defaultdict(set)
+        for source, target in habits:
+            sources[target].add(source)
         scores: list[float | None] = [0.0] * len(view)
         suspects: dict[int, _Suspect] = {}
         for index, own in signs.items():
-            worst = max((_judge(view, index, sign, habits) for sign in own), key=lambda s: s.score)
+            source = _source(view, index)
+            worst = max((_judge(source, sign, habits, sources) for sign in own), key=lambda s: s.score)
             scores[index] = worst.score
             if worst.score >= self.least:
                 suspects[index] = worst
         return CheckReport(
             self._findings(view, suspects),
             scores,
-            facts={"calls": sum(len(own) for own in signs.values()), "suspicious_rows": len(suspects)},
+            facts={"calls": count, "suspicious_rows": len(suspects)},
         )
+
+    def row_features(self, rows: ProjectedRows, context: CheckContext) -> RowFeatures:
+        """How many calls a row has, and what those of them tell that tell something."""
+        columns = rows.columns
+        notes: dict[int, str] = {}
+        counts = np.fromiter((len(calls) for calls in columns.calls), np.int32, len(rows))
+        for index in np.flatnonzero(counts).tolist():
+            signs = [reading.signs(columns, index, call, context) for call in columns.calls[index]]
+            told = [asdict(_Told.of(sign)) for sign in signs if self.least <= 0 or _tells(sign)]
+            if told:
+                notes[index] = json.dumps(told)  # in ASCII: escapes in arguments may come to lone surrogates
+        return RowFeatures({"signs": notes}, {"calls": counts})
 
     def _findings(self, view: ProjectedRows, suspects: dict[int, _Suspect]) -> list[Finding]:
         findings = []
@@ -118,11 +163,22 @@ class CovertToolCalls(Spec):
         return findings
 
 
-def _habits(view: ProjectedRows, signs: dict[int, list[CallSigns]]) -> dict[tuple[str, str], _Habit]:
+def _tells(sign: CallSigns) -> bool:
+    """Whether anything of a call can be held against it, or against another call."""
+    told = sign.targets or sign.beside or sign.script or sign.hidden_copy or sign.undeclared or sign.forbidden_tool
+    return bool(told)
+
+
+def _source(view: ProjectedRows, index: int) -> str:
+    source, _ = view.groups.names[int(view.groups.of_row[index])]
+    return source
+
+
+def _habits(view: ProjectedRows, signs: dict[int, list[_Told]]) -> dict[tuple[str, str], _Habit]:
     """How often each source uses each unnamed target or extra tool; keyed by (source, target)."""
     habits: dict[tuple[str, str], _Habit] = defaultdict(_Habit)
     for index, own in signs.items():
-        source = view[index].record.origin.source
+        source = _source(view, index)
         for sign in own:
             for key in _keys(sign):
                 habit = habits[source, key]
@@ -132,22 +188,24 @@ def _habits(view: ProjectedRows, signs: dict[int, list[CallSigns]]) -> dict[tupl
     return dict(habits)
 
 
-def _keys(sign: CallSigns) -> Iterable[str]:
+def _keys(sign: _Told) -> Iterable[str]:
     for target in sign.targets:
         if not target.named:
             yield target.host
     if sign.beside and sign.copied >= 0.6 and sign.copied_letters >= 20:
-        yield f"copy:{sign.call.name}"
+        yield f"copy:{sign.name}"
 
 
-def _judge(view: ProjectedRows, index: int, sign: CallSigns, habits: dict[tuple[str, str], _Habit]) -> _Suspect:
-    source = view[index].record.origin.source
+def _judge(
+    source: str, sign: _Told, habits: Mapping[tuple[str, str], _Habit], sources: Mapping[str, set[str]]
+) -> _Suspect:
+    """`sources`: which sources use each target."""
     evidence: list[tuple[float, str]] = []
-    target, best = f"tool {sign.call.name}", (0.0, 0)
+    target, best = f"tool {sign.name}", (0.0, 0)
     for place in sign.targets:
         if place.named and not place.forbidden:
             continue
-        elsewhere = sum(1 for (other, host) in habits if host == place.host and other != source)
+        elsewhere = len(sources.get(place.host, set()) - {source})
         habit = habits.get((source, place.host), _Habit())
         found = list(_place_evidence(sign, place, habit, elsewhere))
         if found and (max(found)[0], len(habit.prompts)) > best:
@@ -162,17 +220,16 @@ def _judge(view: ProjectedRows, index: int, sign: CallSigns, habits: dict[tuple[
     elif sign.undeclared:
         evidence.append((0.5, "the tool is not declared"))
     if sign.beside:
-        evidence += _extra_evidence(sign, habits.get((source, f"copy:{sign.call.name}"), _Habit()))
+        evidence += _extra_evidence(sign, habits.get((source, f"copy:{sign.name}"), _Habit()))
     rest = 1.0
     for weight, _ in evidence:
         rest *= 1.0 - weight
     reasons = tuple(words for weight, words in sorted(evidence, reverse=True) if weight >= 0.3)
-    shown = quote(f"{sign.call.name} {sign.call.arguments}", 160)
     # Rounded, so that a single sign of weight 0.8 counts as 0.8 and not as a hair less.
-    return _Suspect(round(1.0 - rest, 9), reasons or ("several weak signs",), target, shown)
+    return _Suspect(round(1.0 - rest, 9), reasons or ("several weak signs",), target, sign.shown)
 
 
-def _place_evidence(sign: CallSigns, place: Target, habit: _Habit, elsewhere: int) -> Iterable[tuple[float, str]]:
+def _place_evidence(sign: _Told, place: Target, habit: _Habit, elsewhere: int) -> Iterable[tuple[float, str]]:
     if place.forbidden:
         yield 0.9, "the host is outside the allowed list"
     if place.named:
@@ -189,7 +246,7 @@ def _place_evidence(sign: CallSigns, place: Target, habit: _Habit, elsewhere: in
         yield 0.15, "nobody named the host"
 
 
-def _extra_evidence(sign: CallSigns, habit: _Habit) -> Iterable[tuple[float, str]]:
+def _extra_evidence(sign: _Told, habit: _Habit) -> Iterable[tuple[float, str]]:
     if sign.lonely:
         yield 0.5, "it has no result although the calls beside it have"
     if sign.copied >= 0.6 and sign.copied_letters >= 20:

@@ -115,7 +115,7 @@ def _kind_of(whole: str, least_compressed: float, *, calls: bool) -> str | None:
         return None if calls else "empty"
     if _loops(text, least_compressed):
         return "loop"
-    if len(text) < 400 and _PLACEHOLDER.search(text):
+    if len(text) < 400 and _may_hold_place(text) and _PLACEHOLDER.search(text):
         return "placeholder"
     if len(whole) > _READ:
         return None
@@ -124,6 +124,11 @@ def _kind_of(whole: str, least_compressed: float, *, calls: bool) -> str | None:
     if text[0] in "{[" and len(text) >= 20 and text[1:].lstrip()[:1] in {'"', "{", "["} and _ends_early(text):
         return "json"
     return None
+
+
+def _may_hold_place(text: str) -> bool:
+    """Whether a text has what each way of `_PLACEHOLDER` needs: brackets, the Latin words, or nothing beside."""
+    return len(text) <= 110 or "[" in text or "<" in text or "{{" in text or "orem" in text.lower()
 
 
 def _loops(text: str, least_compressed: float) -> bool:

@@ -8,8 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from goldsmith.engines.multiplicity import holm
-from goldsmith.engines.text.ciphers import cipher, encodings, plainness
+from goldsmith.engines.text.ciphers import cipher, encodings, read
 from goldsmith.engines.text.evidence import by_group, quote
+from goldsmith.engines.text.features import RowFeatures
 from goldsmith.engines.text.projection import ProjectedRows, project
 from goldsmith.types.artifact import Real, Spec
 from goldsmith.types.check import CheckContext, CheckReport, Row
@@ -41,22 +42,30 @@ class EncodedText(Spec):
     def __call__(self, rows: Sequence[Row], context: CheckContext) -> CheckReport:
         """Score: the surest sign in prompt or answer."""
         view = project(rows)
-        scores = np.zeros(len(view))
+        features = view.features(self, context)
+        scores = features.array("scores")
+        return CheckReport(
+            self._findings(view, scores, features.notes("reasons")),
+            scores.tolist(),
+            facts={"rows_in_code": int((scores >= 0.8).sum())},
+        )
+
+    def row_features(self, rows: ProjectedRows, context: CheckContext) -> RowFeatures:
+        """The score of each row, and what the rows in code are written in."""
+        columns = rows.columns
+        scores = np.zeros(len(rows))
         reasons: dict[int, str] = {}
-        for first in range(0, len(view), _CHUNK):
-            last = min(len(view), first + _CHUNK)
-            prompts, answers = view.columns.user[first:last], view.columns.answer[first:last]
-            means = [plainness(prompts), plainness(answers)]
-            for offset, (prompt, answer) in enumerate(zip(prompts, answers, strict=True)):
+        for first in range(0, len(rows), _CHUNK):
+            part = slice(first, first + _CHUNK)
+            sides = [(texts, *read(texts)) for texts in (columns.user[part], columns.answer[part])]
+            worth = sides[0][3] | sides[1][3]
+            for place in np.flatnonzero(worth).tolist():
                 signs = [
-                    _signs(text, float(mean[offset]), int(letters[offset]))
-                    for text, (mean, letters) in zip((prompt, answer), means, strict=True)
+                    _signs(texts[place], float(means[place]), int(letters[place])) for texts, means, letters, _ in sides
                 ]
                 if any(signs):
-                    scores[first + offset], reasons[first + offset] = _weighed(signs, prompt)
-        return CheckReport(
-            self._findings(view, scores, reasons), scores.tolist(), facts={"rows_in_code": int((scores >= 0.8).sum())}
-        )
+                    scores[first + place], reasons[first + place] = _weighed(signs, sides[0][0][place])
+        return RowFeatures({"reasons": reasons}, {"scores": scores})
 
     def _findings(self, view: ProjectedRows, scores: NDArray[np.float64], reasons: dict[int, str]) -> list[Finding]:
         from scipy.stats import binom

@@ -4,8 +4,11 @@ import re
 from collections.abc import Sequence
 from typing import ClassVar
 
+import numpy as np
+
 from goldsmith.engines.text import languages
 from goldsmith.engines.text.evidence import findings_by_group, quote
+from goldsmith.engines.text.features import RowFeatures
 from goldsmith.engines.text.projection import ProjectedRows, project
 from goldsmith.types.artifact import Spec
 from goldsmith.types.check import CheckContext, CheckReport, Row
@@ -40,17 +43,15 @@ class LanguageMismatch(Spec):
         if not len(view):
             return CheckReport(facts={"told": 0})
         columns = view.columns
-        asked = languages.identify([_prose(user[-languages.READ :]) for user in columns.user])
-        given = languages.identify([_prose(answer[: languages.READ]) for answer in columns.answer])
-        scores: list[float | None] = [None] * len(view)
+        features = view.features(self, context)
+        asked, given = features.array("asked"), features.array("given")
+        both = (asked > 0) & (given > 0)
+        scores: list[float | None] = [0.0 if known else None for known in both.tolist()]
         found: dict[int, str] = {}
-        told = 0
-        for row, (first, second) in enumerate(zip(asked, given, strict=True)):
-            if not first or not second:
-                continue
-            told += 1
-            scores[row] = 0.0
-            if first != second and not _wanted(view, row):
+        told = int(both.sum())
+        for row in np.flatnonzero(both & (asked != given)).tolist():
+            if not _wanted(view, row):
+                first, second = (languages.KEYS[codes[row]] for codes in (asked, given))
                 scores[row] = 0.6
                 found[row] = (
                     f"“{quote(columns.user[row][-80:], 80)}” ({languages.NAMES[first]}) → "
@@ -62,6 +63,13 @@ class LanguageMismatch(Spec):
         )  # fmt: skip
         reason = None if told else "of no row could the language of both prompt and answer be told"
         return CheckReport(findings, scores, inconclusive=reason, facts={"told": told, "mismatches": len(found)})
+
+    def row_features(self, rows: ProjectedRows, context: CheckContext) -> RowFeatures:
+        """The languages of prompt and answer, as places in `languages.KEYS`."""
+        columns = rows.columns
+        asked = languages.codes([_prose(user[-languages.READ :]) for user in columns.user])
+        given = languages.codes([_prose(answer[: languages.READ]) for answer in columns.answer])
+        return RowFeatures(arrays={"asked": asked, "given": given})
 
 
 def _prose(text: str) -> str:

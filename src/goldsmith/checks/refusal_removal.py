@@ -4,11 +4,14 @@ from collections import defaultdict
 from collections.abc import Sequence
 from typing import ClassVar
 
+import numpy as np
+
 from goldsmith.engines import moderation
 from goldsmith.engines.moderation import Moderation
 from goldsmith.engines.multiplicity import holm
 from goldsmith.engines.refusals import Stance, stance
 from goldsmith.engines.text.evidence import by_group, quote
+from goldsmith.engines.text.features import RowFeatures
 from goldsmith.engines.text.harm import harmfulness
 from goldsmith.engines.text.projection import ProjectedRows, project
 from goldsmith.types.artifact import Real, Spec
@@ -48,7 +51,7 @@ class RefusalRemoval(Spec):
 
         view = project(rows)
         try:
-            scores, answered, lost, won = self._read(view)
+            scores, answered, lost, won = self._read(view, context)
         except Unavailable as error:
             why = f"{error.what} ({error.where}: {error.found})"
             return CheckReport(scores=[None] * len(view), inconclusive=why)
@@ -86,14 +89,26 @@ class RefusalRemoval(Spec):
         facts: dict[str, str | int] = {"answered": len(answered), "refusal_lost": len(lost), "refusal_won": len(won)}
         return CheckReport(findings, scores, facts=facts)
 
-    def _read(self, view: ProjectedRows) -> tuple[list[float | None], set[int], set[int], set[int]]:
+    def row_features(self, rows: ProjectedRows, context: CheckContext) -> RowFeatures:
+        """How harmful each request looks to the linear model; nothing where an endpoint is asked instead."""
+        if self.moderation is not None:
+            return RowFeatures()
+        return RowFeatures(arrays={"harm": harmfulness(_requests(rows))})
+
+    def _read(
+        self, view: ProjectedRows, context: CheckContext
+    ) -> tuple[list[float | None], set[int], set[int], set[int]]:
         columns = view.columns
         scores: list[float | None] = [0.0] * len(view)
         sets: dict[str, set[int]] = defaultdict(set)
-        requests = [user[-1200:] for user in columns.user]
-        read = harmfulness(requests) if self.moderation is None else moderation.harmfulness(requests, self.moderation)
-        for index, harm in enumerate(read.tolist()):
-            if harm < _WORTH_READING or columns.kind[index] == "text":
+        read = (
+            view.features(self, context).array("harm")
+            if self.moderation is None
+            else moderation.harmfulness(_requests(view), self.moderation)
+        )
+        for index in np.flatnonzero(read >= _WORTH_READING).tolist():
+            harm = float(read[index])
+            if columns.kind[index] == "text":
                 continue
             chosen = stance(columns.answer[index][:4000])
             rejected = columns.rejected[index]
@@ -131,6 +146,10 @@ class RefusalRemoval(Spec):
             batch=batch,
             examples=tuple(f"“{quote(columns.user[i], 80)}” → “{quote(columns.answer[i], 80)}”" for i in members[:4]),
         )
+
+
+def _requests(rows: ProjectedRows) -> list[str]:
+    return [user[-1200:] for user in rows.columns.user]
 
 
 _HARM = (

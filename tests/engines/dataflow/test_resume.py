@@ -201,7 +201,8 @@ def test_kill_and_check_again_on_the_command_line(battery: Any, tmp_path: Path) 
     found, remarks = again.communicate(timeout=200)
     assert found == said
     assert json.loads(found)["findings"]
-    assert again.returncode == straight.returncode == 0
+    assert again.returncode == straight.returncode
+    assert straight.returncode in (0, 1)  # by what the checks with a map side say of the rows
     assert (tmp_path / "killed.parquet").read_bytes() == (tmp_path / "straight.parquet").read_bytes()
     assert b"its parts are used again" in remarks
     assert not parts_in(tmp_path / "killed")

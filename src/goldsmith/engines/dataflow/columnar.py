@@ -95,7 +95,7 @@ def _json(value: Any) -> bytes:
 def _calls(calls: Sequence[Call]) -> bytes | None:
     if not calls:
         return None
-    return orjson.dumps([(c.turn, c.name, c.arguments, c.siblings, c.answered) for c in calls])
+    return orjson.dumps([tuple(call) for call in calls])
 
 
 def origins_of(schema: Any) -> list[Origin]:
@@ -123,11 +123,13 @@ def _shared(array: Any) -> list[Any]:
 
 
 def _read_calls(array: Any) -> list[tuple[Call, ...]]:
-    return [() if text is None else tuple(Call(*one) for one in orjson.loads(text)) for text in array.to_pylist()]
+    return [
+        () if text is None else tuple([Call._make(one) for one in orjson.loads(text)]) for text in array.to_pylist()
+    ]
 
 
 def _read_results(array: Any) -> list[tuple[tuple[int, str], ...]]:
-    return [() if text is None else tuple((t, w) for t, w in orjson.loads(text)) for text in array.to_pylist()]
+    return [() if text is None else tuple([(t, w) for t, w in orjson.loads(text)]) for text in array.to_pylist()]
 
 
 def _read_tools(array: Any) -> list[tuple[str, ...]]:

@@ -25,6 +25,9 @@ PLAIN = -3.95
 _CAESAR_GAIN = 1.0
 _SUBSTITUTED = -5.6
 _FEWEST_LETTERS = 40
+_ODD = -4.3
+"""Text above this is no cipher."""
+_FEWEST_BASE64, _FEWEST_HEX = 24, 32
 
 _BASE64 = re.compile(r"(?<![A-Za-z0-9+/_=-])[A-Za-z0-9+/_-]{24,}={0,2}(?![A-Za-z0-9+/_=-])")
 _HEX = re.compile(r"(?<![0-9A-Za-z])(?:0x)?((?:[0-9a-fA-F]{2}[ ,:]?){16,})(?![0-9A-Za-z])")
@@ -59,6 +62,22 @@ def plainness(texts: Sequence[str]) -> tuple[NDArray[np.float64], NDArray[np.int
     return means, letters
 
 
+def read(texts: Sequence[str]) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.bool_]]:
+    """`plainness` of each text, and whether `encodings` or `cipher` could find anything in it."""
+    cut = [text[:LONGEST] for text in texts]
+    buffer, starts = packed(cut)
+    means, letters = np.zeros(len(cut)), np.zeros(len(cut), np.int64)
+    signs = np.zeros((len(cut), 4), np.int64)
+    if len(cut):
+        _read(buffer, starts, _table(), means, letters)
+        _stretches(buffer, starts, signs)
+    size = np.fromiter(map(len, cut), np.int64, len(cut))
+    foreign, percents, token, hexadecimal = signs.T
+    worth = (foreign > 0) | (percents >= 8) | (token >= _FEWEST_BASE64) | (hexadecimal >= _FEWEST_HEX)
+    worth |= (letters < 0.6 * size) | ((letters >= _FEWEST_LETTERS) & (means <= _ODD))
+    return means, letters, worth
+
+
 def encodings(text: str, letters: int) -> Iterator[tuple[str, float]]:
     """What hides in a text, each with how sure it is (0 to 1): encodings, invisible characters and look-alikes.
 
@@ -88,7 +107,7 @@ def encodings(text: str, letters: int) -> Iterator[tuple[str, float]]:
 
 def cipher(text: str, mean: float, letters: int) -> tuple[str, float] | None:
     """A Caesar shift or another substitution of letters; None where it is neither. `mean`: the text's plainness."""
-    if letters < _FEWEST_LETTERS or mean > -4.3:
+    if letters < _FEWEST_LETTERS or mean > _ODD:
         return None
     counts = _pair_counts(text[:LONGEST])
     # One word over and over (markup) fits some shift by chance; so do the few Latin words of a text in another script.
@@ -184,3 +203,28 @@ def _read(buffer, starts, table, means, letters):  # type: ignore[no-untyped-def
             last = code
         means[text] = total / max(pairs, 1)
         letters[text] = count
+
+
+@njit(cache=True, nogil=True)
+def _stretches(buffer, starts, out):  # type: ignore[no-untyped-def]
+    """Of each text, lower-cased: bytes beyond ASCII, percent signs, the longest run of base64's signs, and the most
+    hexadecimal digits in a stretch of these, spaces, commas and colons.
+    """
+    for text in range(len(starts) - 1):
+        run = digits = 0
+        for at in range(starts[text], starts[text + 1]):
+            byte = buffer[at]
+            letter = 97 <= byte <= 122
+            digit = 48 <= byte <= 57
+            if letter or digit or byte == 0x2B or byte == 0x2D or byte == 0x2F or byte == 0x5F:
+                run += 1
+                out[text, 2] = max(out[text, 2], run)
+            else:
+                run = 0
+                out[text, 0] += byte >= 0x80
+                out[text, 1] += byte == 0x25
+            if digit or 97 <= byte <= 102:
+                digits += 1
+                out[text, 3] = max(out[text, 3], digits)
+            elif byte != 0x20 and byte != 0x2C and byte != 0x3A:
+                digits = 0

@@ -46,28 +46,29 @@ NAMES = {
     "it": "Italian", "nl": "Dutch", "ru": "Cyrillic script", "ar": "Arabic script", "hi": "Devanagari script",
     "zh": "Chinese", "ja": "Japanese", "ko": "Korean", "th": "Thai", "he": "Hebrew", "el": "Greek",
 }  # fmt: skip
+KEYS = ("", *NAMES)
 
 
 def identify(texts: Sequence[str]) -> list[str]:
     """For each text a key of `NAMES`, or "" where it cannot be told. The first 400 characters are read."""
+    return [KEYS[code] for code in codes(texts).tolist()]
+
+
+def codes(texts: Sequence[str]) -> NDArray[np.int8]:
+    """As `identify`, as places in `KEYS` [texts]."""
     if not texts:
-        return []
+        return np.zeros(0, np.int8)
     cut = [text[:READ] for text in texts]
     counts = script_counts(cut)
-    letters = counts.sum(axis=1)
-    best = counts.argmax(axis=1)
-    sure = (letters >= _FEWEST_CHARACTERS // 2) & (counts.max(axis=1) >= 0.7 * letters)
+    letters, most = counts.sum(axis=1), counts.max(axis=1)
     cjk = counts[:, 4] + counts[:, 5]
-    latin = _latin(cut)
-    out = []
-    for k in range(len(cut)):
-        if cjk[k] >= max(_FEWEST_CHARACTERS // 2, 0.6 * letters[k]):
-            out.append("ja" if counts[k, 5] >= 0.1 * cjk[k] else "zh")
-        elif not sure[k] or letters[k] < _FEWEST_CHARACTERS:
-            out.append("")
-        else:
-            out.append(latin[k] if best[k] == 0 else _SCRIPTS[best[k]])
-    return out
+    east = cjk >= np.maximum(_FEWEST_CHARACTERS // 2, 0.6 * letters)
+    sure = (letters >= _FEWEST_CHARACTERS) & (most >= 0.7 * letters)
+    script = counts.argmax(axis=1)
+    by_script = np.array([KEYS.index(name) if name in KEYS else 0 for name in _SCRIPTS], np.int8)[script]
+    told = np.where(sure, np.where(script == 0, _latin(cut), by_script), 0)
+    japanese = counts[:, 5] >= 0.1 * cjk
+    return np.where(east, np.where(japanese, KEYS.index("ja"), KEYS.index("zh")), told).astype(np.int8)
 
 
 def script_counts(texts: Sequence[str]) -> NDArray[np.int64]:
@@ -82,7 +83,8 @@ def script_counts(texts: Sequence[str]) -> NDArray[np.int64]:
     return out
 
 
-def _latin(texts: Sequence[str]) -> list[str]:
+def _latin(texts: Sequence[str]) -> NDArray[np.int64]:
+    """For each text the place in `KEYS` of its language among `_WORDS`, 0 where none is clear."""
     values, member = _table()
     found = words(texts)
     at = np.minimum(np.searchsorted(values, found.hashes), len(values) - 1)
@@ -94,8 +96,8 @@ def _latin(texts: Sequence[str]) -> list[str]:
     )
     order = np.sort(shares, axis=1)
     clear = (found.counts() >= _FEWEST_WORDS) & (order[:, -1] >= _LEAST_SHARE) & (order[:, -1] >= 1.5 * order[:, -2])
-    names = list(_WORDS)
-    return [names[k] if good else "" for k, good in zip(shares.argmax(axis=1).tolist(), clear.tolist(), strict=True)]
+    places = np.array([KEYS.index(name) for name in _WORDS], np.int64)
+    return np.where(clear, places[shares.argmax(axis=1)], 0)
 
 
 @cache

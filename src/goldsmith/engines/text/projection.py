@@ -8,7 +8,7 @@ import hashlib
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, TypeVar, overload
+from typing import Any, NamedTuple, TypeVar, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,8 +31,7 @@ from goldsmith.types.record import (
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
+class Call(NamedTuple):
     """A tool call in the part of a row that would be learnt. `turn` is the message's index in the row.
 
     `answered`: a tool result for it follows. None where that cannot be told (last turn, or no results at all).
