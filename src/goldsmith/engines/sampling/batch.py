@@ -161,6 +161,16 @@ class RunningBatch:
         self.lengths = [length + 1 for length in self.lengths]
         return logits_BV
 
+    def repeat(self, times: int) -> None:
+        """Put `times` copies of every row in its place: a prompt is read once for all its answers."""
+        if times == 1 or self._cache is None:
+            return
+        self.lengths = [length for length in self.lengths for _ in range(times)]
+        self._mask_BT = self._mask_BT.repeat_interleave(times, dim=0)
+        for layer in _layers(self._cache):
+            keys, values = (_with_room(part.repeat_interleave(times, dim=0)) for part in (layer.keys, layer.values))
+            layer.replace(keys, values, layer.length)
+
     def keep(self, rows: Sequence[int]) -> None:
         """Drop all rows but these, and the columns that are padding in all that stay."""
         if not rows or self._cache is None:

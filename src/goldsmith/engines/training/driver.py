@@ -4,7 +4,7 @@ import json
 import shutil
 import signal
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,15 +20,21 @@ from goldsmith.engines.training.batches import Plan
 from goldsmith.engines.training.checkpoints import Checkpoint
 from goldsmith.engines.training.data import TrainingData, plan_of, prepare_data
 from goldsmith.engines.training.folders import clean, new_folder
-from goldsmith.engines.training.guards import DegeneratePairs, choose_way
+from goldsmith.engines.training.guards import choose_way
 from goldsmith.engines.training.journal import Journal
 from goldsmith.engines.training.method import Method, Metrics
 from goldsmith.engines.training.optimizer import build_optimizer
 from goldsmith.engines.training.policy import base_digest, open_policy
+from goldsmith.engines.training.reinforcement.base import OnlineMethod
+from goldsmith.engines.training.reinforcement.rounds import Grading
+from goldsmith.engines.training.rows import Row
 from goldsmith.engines.training.settings import TrainingSettings
+from goldsmith.engines.training.watching import Watch
 from goldsmith.trust.canonical import file_digest, spec_text
+from goldsmith.trust.records import content_digest
 from goldsmith.types.errors import BadInput, Tampered, Unavailable
 from goldsmith.types.record import Record
+from goldsmith.types.reward import Reward
 
 COMPILE_TOKENS = 20_000_000
 """A run of so many tokens wins back the minute that compiling takes, on a model of a billion weights or so."""
@@ -56,6 +62,8 @@ class TrainingJob:
     resume: bool = True
     progress: bool = True
     device: Literal["auto", "cpu", "cuda"] = "auto"
+    rewards: Mapping[str, Reward] = field(default_factory=dict)
+    """By label; for methods that learn from rewards."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +103,7 @@ class _Progress:
     best_step: int = 0
     bad_validations: int = 0
     stopped: bool = False
-    degenerate: list[list[float]] = field(default_factory=list)
+    watched: dict[str, Any] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:
         return {name: getattr(self, name) for name in self.__slots__}
@@ -154,13 +162,24 @@ class _Run:
         self.facts |= choose_way(self.policy, self.data.train, self.settings.max_length)
         self.plan = self._plan()
         self._compile()
-        self.optimizer = build_optimizer(self.policy, self.settings, self.plan.steps)
-        self.alarm = DegeneratePairs()
+        self.optimizer = build_optimizer(
+            self.policy, self.settings, self.plan.steps * self.settings.optimizer_steps_per_step
+        )
+        self.watch = Watch(self.settings)
         self.progress = _Progress()
         self.contract = self._contract()
         # Reference values belong to the base: they are taken before a checkpoint's weights come in, also when going on.
-        rows = (*self.data.train, *self.data.validation)
-        self.prepared = self.method.prepare(self.policy, rows, self.plan)
+        self.prepared = self._prepared((*self.data.train, *self.data.validation))
+
+    def _prepared(self, rows: Sequence[Row]) -> Any:
+        method = self.job.method
+        if not isinstance(method, OnlineMethod):
+            return self.method.prepare(self.policy, rows, self.plan)
+        records = {content_digest(record): record for record in (*self.job.records, *(self.job.validation or ()))}
+        missing = [entry.label for entry in method.rewards if entry.label not in self.job.rewards]
+        if missing:
+            raise BadInput("the job hands over no such reward", where="rewards", found=", ".join(missing))
+        return method.prepare(self.policy, rows, self.plan, Grading(records, self.job.rewards))
 
     def _plan(self) -> Plan:
         return plan_of(
@@ -197,7 +216,7 @@ class _Run:
 
     def save(self) -> None:
         """Everything needed to go on from here."""
-        self.progress.degenerate = [list(values) for values in self.alarm.recent]
+        self.progress.watched = self.watch.state()
         checkpoints.write(
             self.checkpoints_dir,
             Checkpoint(
@@ -227,7 +246,7 @@ class _Run:
         self.optimizer.scheduler.load_state_dict(dict(found.scheduler))
         checkpoints.set_rng_state(found.rng)
         self.progress = _Progress(**found.progress)
-        self.alarm.recent = [(a, b, c) for a, b, c in self.progress.degenerate]
+        self.watch.restore(self.progress.watched)
         self.facts["resumed_at_step"] = found.step
 
     def save_best(self) -> None:
@@ -274,9 +293,8 @@ class _Run:
         self.progress.label_tokens += metrics.labels
         self.progress.loss = metrics.loss
         journal.update(metrics)
-        warning = self.alarm.watch(metrics.values) if "reward_margin" in metrics.values else None
-        if warning is not None and "degenerate_since_step" not in self.facts:
-            self.facts["degenerate_since_step"] = metrics.step
+        for what, warning in self.watch.look(metrics):
+            self.facts[f"{what}_since_step"] = metrics.step
             journal.warn(metrics.step, warning)
 
     def _is_time_to_validate(self, step: int) -> bool:

@@ -5,7 +5,7 @@ cross-entropy the gradient with respect to hidden states and head is worked out 
 (as in Hsu et al. 2024, Liger Kernel, arXiv:2410.10989), so that nothing is computed twice.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
@@ -20,12 +20,13 @@ KEEP_BYTES = {"cpu": 128 * 2**20, "cuda": 2**30}
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """How hidden states become logits: `softcap(scale * (hidden @ weight.T + bias))`. `weight_VH`."""
+    """How hidden states become logits: `softcap(scale * (hidden @ weight.T + bias)) / temperature`. `weight_VH`."""
 
     weight_VH: torch.Tensor
     bias_V: torch.Tensor | None = None
     scale: float = 1.0
     softcap: float | None = None
+    temperature: float = 1.0
 
     def raw(self, hidden_NH: torch.Tensor) -> torch.Tensor:
         """Logits [N, V] before scale and soft cap, in the precision of the matrix product."""
@@ -38,20 +39,21 @@ class Head:
             out = out.mul_(self.scale)
         if self.softcap is not None:
             out = out.div_(self.softcap).tanh_().mul_(self.softcap)
-        return out
+        return out.div_(self.temperature) if self.temperature != 1.0 else out
 
     def to(self, dtype: torch.dtype) -> "Head":
         """The same in another precision."""
         if self.weight_VH.dtype == dtype:
             return self
-        return Head(
-            self.weight_VH.to(dtype), None if self.bias_V is None else self.bias_V.to(dtype), self.scale, self.softcap
-        )
+        bias_V = None if self.bias_V is None else self.bias_V.to(dtype)
+        return replace(self, weight_VH=self.weight_VH.to(dtype), bias_V=bias_V)
 
     def chain(self, grad_NV: torch.Tensor, logits_NV: torch.Tensor) -> torch.Tensor:
-        """The gradient before scale and soft cap, given the one after; `grad_NV` is overwritten."""
+        """The gradient before scale, soft cap and temperature, given the one after; `grad_NV` is overwritten."""
+        if self.temperature != 1.0:
+            grad_NV = grad_NV.div_(self.temperature)
         if self.softcap is not None:
-            grad_NV = grad_NV.mul_(1 - (logits_NV / self.softcap) ** 2)
+            grad_NV = grad_NV.mul_(1 - (logits_NV * (self.temperature / self.softcap)) ** 2)
         return grad_NV.mul_(self.scale) if self.scale != 1.0 else grad_NV
 
 
@@ -79,7 +81,8 @@ def _fused() -> tuple[Any, Any]:
 
 
 def _fuses(head: Head, hidden_NH: torch.Tensor) -> bool:
-    return hidden_NH.device.type == "cuda" and head.scale == 1.0 and head.softcap is None
+    plain = head.scale == 1.0 and head.softcap is None and head.temperature == 1.0
+    return hidden_NH.device.type == "cuda" and plain
 
 
 class _Gradients:

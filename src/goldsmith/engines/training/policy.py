@@ -8,6 +8,7 @@ import json
 import os
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -144,6 +145,7 @@ class Policy:
         self._routed: tuple[torch.Tensor, ...] | None = None
         self.decoder = _decoder_of(self.inner)
         self.mixed = settings.precision == "bfloat16_mixed"
+        self._kept: dict[str, torch.Tensor] = {}
 
     @property
     def shares(self) -> bool:
@@ -230,10 +232,11 @@ class Policy:
         flat: torch.Tensor = out.last_hidden_state[real_BT]
         return flat.index_select(0, batch.predictors_N)
 
-    def logprobs(self, batch: Batch) -> torch.Tensor:
+    def logprobs(self, batch: Batch, temperature: float = 1.0) -> torch.Tensor:
         """Log-probability of each label [N], float32."""
         batch = batch.to(self.device)
-        return losses.linear_logprobs(self.hidden(batch), batch.labels_N, self.head())
+        head = replace(self.head(), temperature=temperature)
+        return losses.linear_logprobs(self.hidden(batch), batch.labels_N, head)
 
     def sequence_logprobs(self, batch: Batch) -> torch.Tensor:
         """Summed log-probability of each trained node [owners], float32."""
@@ -271,9 +274,30 @@ class Policy:
             torch.cat([r.reshape(-1, r.shape[-1]) for r in routed]), config.num_experts_per_tok
         )
 
+    def keep_reference(self) -> None:
+        """Take the present weights for the reference. An adapter's base is there anyway; a fully tuned model keeps a
+        copy."""
+        if not self.is_adapter:
+            self._kept = {name: p.detach().clone() for name, p in self.trainable()}
+
     def reference(self) -> AbstractContextManager[Any]:
-        """Within it an adapter is off. A fully tuned model has no reference but its log-probs before training."""
-        return self.model.disable_adapter() if self.is_adapter else nullcontext()
+        """Within it an adapter is off, or the weights that `keep_reference` kept are in place. A fully tuned model
+        that kept none has no reference but its log-probs before training."""
+        if self.is_adapter:
+            return self.model.disable_adapter()  # type: ignore[no-any-return]
+        return self._swapped() if self._kept else nullcontext()
+
+    @contextmanager
+    def _swapped(self) -> Iterator[None]:
+        self._swap()
+        try:
+            yield
+        finally:
+            self._swap()
+
+    def _swap(self) -> None:
+        for name, p in self.trainable():
+            p.data, self._kept[name] = self._kept[name], p.data
 
     @contextmanager
     def evaluating(self) -> Iterator[None]:
@@ -285,6 +309,16 @@ class Policy:
                 yield
         finally:
             self.model.train(was)
+
+    @contextmanager
+    def generating(self) -> Iterator[None]:
+        """Within it the model itself can write: plain attention with a cache, no dropout, no gradients."""
+        self.inner.set_attn_implementation(self.plain_attention)
+        try:
+            with self.evaluating(), torch.autocast(self.device.type, torch.bfloat16, enabled=self.mixed):
+                yield
+        finally:
+            self.take(self.way)
 
     # ---- weights in and out ------------------------------------------------------------------------------------
 

@@ -75,6 +75,11 @@ class TrainingSettings(Spec):
     activation_checkpointing: bool = False
     """Compute activations again in the backward pass instead of keeping them: less memory, about a third more time."""
 
+    @property
+    def optimizer_steps_per_step(self) -> int:
+        """Updates that one step of the method's loop takes."""
+        return 1
+
     @model_validator(mode="after")
     def _consistent(self) -> "TrainingSettings":
         if self.precision == "bfloat16" and self.adapter.kind == "none":

@@ -1,0 +1,112 @@
+"""Groups of answers from the model as it is now: prompts read once, tokens drawn for a whole batch at a time."""
+
+import threading
+from collections.abc import Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from goldsmith.engines.sampling.batch import Forward, RunningBatch
+from goldsmith.engines.training.policy import Policy
+
+ROWS_AT_ONCE = {"cpu": 64, "cuda": 256}
+"""Answers written side by side, by device; bounds the cache of keys and values."""
+
+
+@dataclass(frozen=True, slots=True)
+class Decoding:
+    """How answers are drawn: at `temperature`, from the smallest set of tokens that holds `top_p`."""
+
+    max_new_tokens: int
+    temperature: float = 1.0
+    top_p: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Sampled:
+    """An answer: its tokens, the stop token among them where it was written (`finished`); each token's log-probability
+    under the tempered distribution at that moment, nats."""
+
+    ids: NDArray[np.int32]
+    logprobs: NDArray[np.float32]
+    finished: bool
+
+
+def generate(
+    policy: Policy, prompts: Sequence[NDArray[np.int32]], group_size: int, decoding: Decoding, seed: int
+) -> list[list[Sampled]]:
+    """`group_size` answers to each prompt, from the policy's present weights without dropout.
+
+    Equal weights, prompts and seed give equal answers on one machine. Raises FloatingPointError at NaN logits.
+    """
+    most = ROWS_AT_ONCE.get(policy.device.type, ROWS_AT_ONCE["cpu"])
+    draws = torch.Generator(policy.device).manual_seed(seed % 2**63)
+    out: list[list[Sampled]] = []
+    with policy.generating():
+        forward = Forward(policy.model, threading.RLock(), lambda: nullcontext())
+        at_once = max(1, most // group_size) if forward.mergeable else 1
+        for low in range(0, len(prompts), at_once):
+            chunk = [prompt.tolist() for prompt in prompts[low : low + at_once]]
+            if forward.mergeable:
+                out += _write(forward, policy, chunk, group_size, decoding, draws)
+            else:  # a recurrent state cannot be copied to share a prompt
+                out.append([_write(forward, policy, chunk, 1, decoding, draws)[0][0] for _ in range(group_size)])
+    return out
+
+
+def _write(
+    forward: Forward,
+    policy: Policy,
+    prompts: list[list[int]],
+    group_size: int,
+    decoding: Decoding,
+    draws: torch.Generator,
+) -> list[list[Sampled]]:
+    stops = torch.tensor(sorted(policy.chat.stop_ids), device=policy.device)
+    batch = RunningBatch(forward, policy.chat.pad_id)
+    logits_BV = batch.join(prompts).repeat_interleave(group_size, dim=0)
+    batch.repeat(group_size)
+    rows = len(prompts) * group_size
+    ids_BT = torch.zeros((rows, decoding.max_new_tokens), dtype=torch.int64, device=policy.device)
+    logprobs_BT = torch.zeros((rows, decoding.max_new_tokens), device=policy.device)
+    lengths_B = torch.zeros(rows, dtype=torch.int64, device=policy.device)
+    finished_B = torch.zeros(rows, dtype=torch.bool, device=policy.device)
+    live = torch.arange(rows, device=policy.device)
+    for place in range(decoding.max_new_tokens):
+        tokens_B, drawn_B = _draw(logits_BV, decoding, draws)
+        ids_BT[live, place], logprobs_BT[live, place] = tokens_B, drawn_B
+        going_B = ~finished_B[live]
+        lengths_B[live[going_B]] += 1
+        finished_B[live] |= torch.isin(tokens_B, stops)
+        open_B = ~finished_B[live]
+        left = int(open_B.sum())
+        if left == 0 or place + 1 == decoding.max_new_tokens:
+            break
+        if left * 4 <= 3 * len(live):  # rows that are done stay until they are a quarter: leaving copies the cache
+            kept = open_B.nonzero().squeeze(1)
+            batch.keep(kept.tolist())
+            live, tokens_B = live[kept], tokens_B[kept]
+        logits_BV = batch.step(tokens_B.tolist())
+    ids, logprobs = ids_BT.to(torch.int32).cpu().numpy(), logprobs_BT.float().cpu().numpy()
+    lengths, finished = lengths_B.tolist(), finished_B.tolist()
+    one = [Sampled(ids[r, : lengths[r]].copy(), logprobs[r, : lengths[r]].copy(), finished[r]) for r in range(rows)]
+    return [one[low : low + group_size] for low in range(0, rows, group_size)]
+
+
+def _draw(logits_BV: torch.Tensor, decoding: Decoding, draws: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
+    """A token for each row [B], and its log-probability [B]: the largest of p / Exp(1) is drawn with probability p."""
+    logprobs_BV = (logits_BV / decoding.temperature).log_softmax(-1)
+    if bool(torch.isnan(logprobs_BV[:, 0]).any()):  # one NaN in a row makes all of it NaN
+        raise FloatingPointError("the model's logits hold NaN: its weights are unusable")
+    allowed_BV = logprobs_BV
+    if decoding.top_p < 1.0:
+        sorted_BV, order_BV = logprobs_BV.sort(descending=True, dim=-1)
+        before_BV = sorted_BV.exp().cumsum(-1) - sorted_BV.exp()
+        outside_BV = torch.zeros_like(before_BV, dtype=torch.bool).scatter(1, order_BV, before_BV >= decoding.top_p)
+        allowed_BV = logprobs_BV.masked_fill(outside_BV, -torch.inf)
+    noise_BV = torch.empty_like(allowed_BV).exponential_(generator=draws).log_()
+    tokens_B = (allowed_BV - noise_BV).argmax(-1)
+    return tokens_B, logprobs_BV.gather(1, tokens_B[:, None]).squeeze(1)

@@ -1,0 +1,76 @@
+"""What all methods that learn from rewards share."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, model_validator
+
+from goldsmith.engines.training.settings import Count, Positive, Share, TrainingSettings
+from goldsmith.types.artifact import Frozen, Real
+
+
+class RewardEntry(Frozen):
+    """One reward by its name, with its settings. A reward of weight 0 is only watched: a judge held out."""
+
+    reward: str
+    name: str | None = None
+    weight: Real = 1.0
+    settings: dict[str, Any] = Field(default_factory=dict)
+
+    @property
+    def label(self) -> str:
+        """What logs call it."""
+        return self.name or self.reward
+
+
+class OnlineSettings(TrainingSettings):
+    """The model answers prompts of the release itself, and learns from what its answers are worth.
+
+    A step is a round: `batch_size` x `gradient_accumulation` prompts, `group_size` answers to each, and
+    `minibatches` x `inner_epochs` updates on them. The last assistant turn of a conversation is taken away and is what
+    a reward may compare with.
+    """
+
+    rewards: Annotated[tuple[RewardEntry, ...], Field(min_length=1)]
+    """What answers are worth: the weighted sum of these."""
+    group_size: Annotated[int, Field(ge=1)] = 8
+    """Answers to each prompt."""
+    max_new_tokens: Count = 256
+    """Tokens an answer may have."""
+    temperature: Positive = 1.0
+    top_p: Annotated[Real, Field(gt=0, le=1)] = 1.0
+    minibatches: Count = 1
+    """Updates into which the answers of a round are dealt out."""
+    inner_epochs: Count = 1
+    """Times that the answers of a round are learned from."""
+    mask_unfinished: bool = False
+    """Answers that were cut off teach nothing."""
+    kl_at_most: Annotated[Real, Field(gt=0)] | None = None
+    """Training stops before the model is so far from where it began: mean nats per token over a round."""
+    logprob_gap_at_most: Annotated[Real, Field(gt=0)] | None = 0.2
+    """Training stops where sampler and trainer disagree about the sampled tokens: mean nats per token."""
+    unrewarded_at_most: Share = 0.5
+    """Share of a round's answers whose reward could not be told, above which training stops."""
+    stop_on: tuple[Literal["length", "repetition", "held_out"], ...] = ()
+    """Signs of a gamed reward at which training stops; all of them are warned of: the reward rises together with the
+    answers' length or their repetitions, or while a reward of weight 0, a judge held out, falls."""
+    validation_group: Count = 1
+    """Answers to each validation prompt."""
+
+    @model_validator(mode="after")
+    def _rewarding(self) -> "OnlineSettings":
+        labels = [entry.label for entry in self.rewards]
+        if len(set(labels)) < len(labels):
+            raise ValueError("two rewards have one name: give each a `name` of its own")
+        if not any(entry.weight for entry in self.rewards):
+            raise ValueError("at least one reward needs a weight other than 0")
+        return self
+
+    @property
+    def held_out(self) -> list[str]:
+        """Rewards that are only watched."""
+        return [entry.label for entry in self.rewards if not entry.weight]
+
+    @property
+    def optimizer_steps_per_step(self) -> int:
+        """Updates of one round."""
+        return int(self.minibatches) * int(self.inner_epochs)

@@ -1,0 +1,63 @@
+"""What is watched from update to update: preferences that degenerate, rewards that are gamed."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from goldsmith.engines.training.guards import DegeneratePairs
+from goldsmith.engines.training.method import Metrics
+from goldsmith.engines.training.reinforcement import alarms
+from goldsmith.engines.training.reinforcement.settings import OnlineSettings
+from goldsmith.engines.training.settings import TrainingSettings
+from goldsmith.types.errors import BadInput
+
+
+class RewardGamed(BadInput):
+    """The reward rises for a reason that nobody meant; the settings say that training shall stop then."""
+
+
+class Watch:
+    """Looks at each update's means; says a thing once. `state` is saved with checkpoints."""
+
+    def __init__(self, settings: TrainingSettings) -> None:
+        self.pairs = DegeneratePairs()
+        self.rounds: list[Mapping[str, float]] = []
+        self.said: list[str] = []
+        self.settings = settings
+
+    def look(self, metrics: Metrics) -> list[tuple[str, str]]:
+        """(what, warning) of what shows now and was not said before.
+
+        Raises:
+            RewardGamed: what the settings' `stop_on` names.
+        """
+        found: dict[str, str] = {}
+        if "reward_margin" in metrics.values:
+            warning = self.pairs.watch(metrics.values)
+            if warning is not None:
+                found["degenerate"] = warning
+        if isinstance(self.settings, OnlineSettings):
+            self.rounds = [*self.rounds, metrics.values][-2 * alarms.WINDOW :]
+            found |= alarms.warnings(self.rounds, self.settings.held_out)
+            self._stop(found, self.settings, metrics.step)
+        fresh = [(what, warning) for what, warning in found.items() if what not in self.said]
+        self.said += [what for what, _ in fresh]
+        return fresh
+
+    def _stop(self, found: Mapping[str, str], settings: OnlineSettings, step: int) -> None:
+        for what, warning in found.items():
+            if what.partition("/")[0] in settings.stop_on:
+                raise RewardGamed(
+                    f"training stopped at step {step}: {warning}",
+                    where=f"stop_on: {what.partition('/')[0]}",
+                    next_step="mend the reward, or add a term against it; the last checkpoint is kept",
+                )
+
+    def state(self) -> dict[str, Any]:
+        """What a resumed run needs to go on watching."""
+        return {"pairs": [list(one) for one in self.pairs.recent], "rounds": self.rounds, "said": self.said}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Take over what `state` gave."""
+        pairs: Sequence[Sequence[float]] = state.get("pairs", [])
+        self.pairs.recent = [(a, b, c) for a, b, c in pairs]
+        self.rounds, self.said = list(state.get("rounds", [])), list(state.get("said", []))
