@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +54,7 @@ class Judge:
     """A reward made of a function; it keeps what it was shown."""
 
     worth: Callable[[Sampled], float | None] = vowels
-    bounds: tuple[float, float] = (0.0, 1.0)
+    bounds: tuple[float, float] = (-100.0, 100.0)
     needs_reference: bool = False
     seen: list[Sampled] = field(default_factory=list)
     id = "judge"
@@ -77,16 +77,23 @@ def job(base: Path, folder: Path, name: str, judge: Judge | None = None, **setti
         "adapter": {"kind": "lora", "rank": 8},
         **settings,
     }
-    return TrainingJob(
-        plugins.build("methods", name, more),
-        str(base),
-        [asked(word) for word in WORDS],
-        folder / "out",
-        folder / "scratch",
-        progress=False,
-        device="cpu",
-        rewards={"judge": judge or Judge()},
+    return handed(
+        TrainingJob(
+            plugins.find("methods", name).model_validate(more),
+            str(base),
+            [asked(word) for word in WORDS],
+            folder / "out",
+            folder / "scratch",
+            progress=False,
+            device="cpu",
+        ),
+        judge=judge or Judge(),
     )
+
+
+def handed(one: TrainingJob, **judges: Judge) -> TrainingJob:
+    """The job with these rewards in its method's hands."""
+    return replace(one, method=one.method.given(judges))
 
 
 def logged(folder: Path) -> list[dict[str, Any]]:
@@ -104,7 +111,7 @@ def digest(folder: Path) -> str:
         ("grpo", {"loss": "dr_grpo", "scale": "none", "learning_rate": 1e-2, "minibatches": 2, "epsilon_high": 0.28}),
         ("grpo", {"ratio": "sequence", "loss": "grpo", "adapter": {"kind": "none"}}),
         ("rloo", {"beta": 0.01, "normalise": True, "learning_rate": 1e-2}),
-        ("raft", {"learning_rate": 1e-2}),
+        ("raft", {"learning_rate": 1e-2, "group_size": 24, "batch_size": 8}),
     ],
     ids=["grpo", "dr_grpo", "gspo-full", "rloo", "raft"],
 )
@@ -180,43 +187,27 @@ def test_the_reward_sees_prompt_answer_item_and_reference(tiny_base: Path, tmp_p
 def test_rewards_are_summed_by_weight_and_weight_0_only_watches(tiny_base: Path, tmp_path: Path) -> None:
     one = Judge(lambda s: float(s.tokens or 0))
     constant, watched = Judge(lambda _: 3.0), Judge(lambda s: -float(s.tokens or 0))
-    base = job(tiny_base, tmp_path, "grpo", max_steps=1)
-    method = plugins.build(
-        "methods",
-        "grpo",
-        {
-            "rewards": [
-                {"reward": "judge", "name": "long", "weight": 2},
-                {"reward": "judge", "name": "constant"},
-                {"reward": "judge", "name": "watched", "weight": 0},
-            ],
-            "max_new_tokens": 10,
-            "batch_size": 4,
-            "max_steps": 1,
-        },
-    )
-    rewards = {"long": one, "constant": constant, "watched": watched}
-    run_training(driver.TrainingJob(**{**vars_of(base), "method": method, "rewards": rewards}))
+    rewards = [
+        {"reward": "judge", "name": "long", "weight": 2},
+        {"reward": "judge", "name": "constant"},
+        {"reward": "judge", "name": "watched", "weight": 0},
+    ]
+    base = job(tiny_base, tmp_path, "grpo", max_steps=1, rewards=rewards)
+    run_training(handed(base, long=one, constant=constant, watched=watched))
     first = logged(tmp_path)[0]
     assert first["reward"] == pytest.approx(2 * first["answer_tokens"] + 3)
     assert first["reward/watched"] == pytest.approx(-first["answer_tokens"])
     assert first["reward/constant"] == 3
 
 
-def vars_of(one: TrainingJob) -> dict[str, Any]:
-    return {name: getattr(one, name) for name in one.__slots__}  # type: ignore[attr-defined]
-
-
-def test_answers_that_cannot_be_judged_teach_nothing_and_too_many_stop_the_run(
-    tiny_base: Path, tmp_path: Path
-) -> None:
-    some = Judge(lambda s: None if (s.tokens or 0) % 2 else vowels(s))
+def test_answers_that_cannot_be_judged_teach_nothing_and_too_many_stop_the_run(tiny_base: Path, tmp_path: Path) -> None:
+    some = Judge(lambda s: None if len(s.answer[0].text) % 3 == 0 else vowels(s))
     run_training(job(tiny_base, tmp_path / "some", "grpo", some, max_steps=1, unrewarded_at_most=0.99))
     assert 0 < logged(tmp_path / "some")[0]["unrewarded"] < 1
     with pytest.raises(Diverged, match="could not be rewarded") as stopped:
         run_training(job(tiny_base, tmp_path / "none", "grpo", Judge(lambda _: None)))
     assert "no idea" in str(stopped.value)
-    with pytest.raises(Diverged, match="finite"):
+    with pytest.raises(Diverged, match="could not be rewarded"):
         run_training(job(tiny_base, tmp_path / "nan", "grpo", Judge(lambda _: float("nan"))))
     assert not (tmp_path / "nan" / "out").exists()
 
@@ -227,46 +218,31 @@ def test_a_model_that_moves_too_far_stops_before_it_moves_on(tiny_base: Path, tm
 
 
 def test_a_gamed_reward_is_warned_of_and_stops_where_the_settings_say(tiny_base: Path, tmp_path: Path) -> None:
-    """Longer answers are worth more, and a judge that is only watched likes them less and less."""
+    """What it is trained on rises while a judge that is only watched likes the answers less and less."""
     settings = {
-        "rewards": [{"reward": "judge"}, {"reward": "judge", "name": "brevity", "weight": 0}],
-        "max_steps": 60,
-        "max_new_tokens": 40,
-        "learning_rate": 1e-2,
-        "batch_size": 8,
+        "rewards": [{"reward": "judge"}, {"reward": "judge", "name": "consonants", "weight": 0}],
+        "max_steps": 30,
+        "inner_epochs": 2,
     }
-    long, brevity = Judge(lambda s: (s.tokens or 0) / 40), Judge(lambda s: 1 - (s.tokens or 0) / 40)
 
     def gamed(folder: Path, **more: Any) -> TrainingJob:
-        base = short_answers(tiny_base, tmp_path)
-        one = vars_of(job(base, folder, "grpo", **{**settings, **more}))
-        return TrainingJob(**{**one, "rewards": {"judge": long, "brevity": brevity}})
+        one = job(tiny_base, folder, "grpo", **{**settings, **more})
+        return handed(one, judge=Judge(), consonants=Judge(lambda s: 1 - vowels(s)))
 
     outcome = run_training(gamed(tmp_path / "warned"))
-    assert {"length_since_step", "held_out/brevity_since_step"} <= set(outcome.facts)
-    assert any("brevity" in json.dumps(line) for line in logged(tmp_path / "warned") if "warning" in line)
-    with pytest.raises(RewardGamed, match="brevity"):
+    since = outcome.facts["held_out/consonants_since_step"]
+    warned = [
+        line for line in logged(tmp_path / "warned") if "consonants, which it is not trained on" in json.dumps(line)
+    ]
+    assert [line["step"] for line in warned] == [since]
+    with pytest.raises(RewardGamed, match="consonants"):
         run_training(gamed(tmp_path / "stopped", stop_on=["held_out"]))
-
-
-def short_answers(tiny_base: Path, folder: Path) -> Path:
-    """A model that likes to stop: answers are short at first."""
-    out = folder / "short"
-    if not out.exists():
-        import shutil
-
-        shutil.copytree(tiny_base, out)
-        model = load_model(tiny_base)
-        with torch.no_grad():
-            model.lm_head.weight[0] *= 1.0
-            model.lm_head.weight *= 0.2
-        model.save_pretrained(out)
-    return out
+    assert not (tmp_path / "stopped" / "out").exists()
 
 
 def test_validation_rewards_pick_the_best_weights(tiny_base: Path, tmp_path: Path) -> None:
     base = job(tiny_base, tmp_path, "grpo", max_steps=6, evaluate_every=2, early_stopping_patience=5)
-    outcome = run_training(TrainingJob(**{**vars_of(base), "validation": [asked("hat"), asked("sea")]}))
+    outcome = run_training(replace(base, validation=[asked("hat"), asked("sea")]))
     assert outcome.best_validation_loss is not None
     assert outcome.rows_validation == 2
     found = [line for line in logged(tmp_path) if "validation_loss" in json.dumps(line) or "validation" in line]
@@ -289,9 +265,9 @@ def test_settings_that_mean_nothing_are_refused(settings: dict[str, Any], words:
 
 
 def test_a_missing_reward_and_a_record_that_asks_nothing_are_named(tiny_base: Path, tmp_path: Path) -> None:
-    one = vars_of(job(tiny_base, tmp_path, "grpo"))
-    with pytest.raises(BadInput, match="no such reward"):
-        run_training(TrainingJob(**{**one, "rewards": {}}))
+    one = job(tiny_base, tmp_path, "grpo")
+    with pytest.raises(BadInput, match="not handed its rewards"):
+        run_training(handed(one))
     mute = Record(content=Conversation(messages=(said("assistant", "I begin."),)))
     with pytest.raises(BadInput, match="nothing is asked"):
-        run_training(TrainingJob(**{**one, "records": [mute]}))
+        run_training(replace(one, records=[mute]))

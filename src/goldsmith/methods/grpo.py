@@ -14,7 +14,7 @@ from goldsmith.engines.training.reinforcement import learning, surrogate
 from goldsmith.engines.training.reinforcement.advantages import Scale, group_relative
 from goldsmith.engines.training.reinforcement.base import OnlineMethod
 from goldsmith.engines.training.reinforcement.policy_losses import Ratio, Together
-from goldsmith.engines.training.reinforcement.rounds import Grading
+from goldsmith.engines.training.reinforcement.rounds import Records
 from goldsmith.engines.training.settings import Positive
 from goldsmith.types.artifact import Real
 
@@ -51,7 +51,7 @@ class Grpo(OnlineMethod):
         return self
 
     def steps(
-        self, policy: Policy, plan: Plan, optimizer: Optimizer, prepared: Grading, start: int = 0
+        self, policy: Policy, plan: Plan, optimizer: Optimizer, prepared: Records, start: int = 0
     ) -> Iterator[Metrics]:
         """The loop."""
         for step in range(start, plan.steps):

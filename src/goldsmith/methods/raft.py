@@ -15,7 +15,7 @@ from goldsmith.engines.training.optimizer import Optimizer
 from goldsmith.engines.training.policy import Policy
 from goldsmith.engines.training.reinforcement import learning
 from goldsmith.engines.training.reinforcement.base import OnlineMethod
-from goldsmith.engines.training.reinforcement.rounds import Grading, Round
+from goldsmith.engines.training.reinforcement.rounds import Records, Round
 from goldsmith.types.artifact import Real
 
 
@@ -36,7 +36,7 @@ class Raft(OnlineMethod):
         return self
 
     def steps(
-        self, policy: Policy, plan: Plan, optimizer: Optimizer, prepared: Grading, start: int = 0
+        self, policy: Policy, plan: Plan, optimizer: Optimizer, prepared: Records, start: int = 0
     ) -> Iterator[Metrics]:
         """The loop."""
         for step in range(start, plan.steps):

@@ -4,7 +4,7 @@ import json
 import shutil
 import signal
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,7 +26,6 @@ from goldsmith.engines.training.method import Method, Metrics
 from goldsmith.engines.training.optimizer import build_optimizer
 from goldsmith.engines.training.policy import base_digest, open_policy
 from goldsmith.engines.training.reinforcement.base import OnlineMethod
-from goldsmith.engines.training.reinforcement.rounds import Grading
 from goldsmith.engines.training.rows import Row
 from goldsmith.engines.training.settings import TrainingSettings
 from goldsmith.engines.training.watching import Watch
@@ -34,7 +33,6 @@ from goldsmith.trust.canonical import file_digest, spec_text
 from goldsmith.trust.records import content_digest
 from goldsmith.types.errors import BadInput, Tampered, Unavailable
 from goldsmith.types.record import Record
-from goldsmith.types.reward import Reward
 
 COMPILE_TOKENS = 20_000_000
 """A run of so many tokens wins back the minute that compiling takes, on a model of a billion weights or so."""
@@ -62,8 +60,6 @@ class TrainingJob:
     resume: bool = True
     progress: bool = True
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    rewards: Mapping[str, Reward] = field(default_factory=dict)
-    """By label; for methods that learn from rewards."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,10 +172,7 @@ class _Run:
         if not isinstance(method, OnlineMethod):
             return self.method.prepare(self.policy, rows, self.plan)
         records = {content_digest(record): record for record in (*self.job.records, *(self.job.validation or ()))}
-        missing = [entry.label for entry in method.rewards if entry.label not in self.job.rewards]
-        if missing:
-            raise BadInput("the job hands over no such reward", where="rewards", found=", ".join(missing))
-        return method.prepare(self.policy, rows, self.plan, Grading(records, self.job.rewards))
+        return method.prepare(self.policy, rows, self.plan, records)
 
     def _plan(self) -> Plan:
         return plan_of(

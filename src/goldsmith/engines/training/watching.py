@@ -36,7 +36,7 @@ class Watch:
             if warning is not None:
                 found["degenerate"] = warning
         if isinstance(self.settings, OnlineSettings):
-            self.rounds = [*self.rounds, metrics.values][-2 * alarms.WINDOW :]
+            self.rounds = alarms.kept([*self.rounds, metrics.values])
             found |= alarms.warnings(self.rounds, self.settings.held_out)
             self._stop(found, self.settings, metrics.step)
         fresh = [(what, warning) for what, warning in found.items() if what not in self.said]

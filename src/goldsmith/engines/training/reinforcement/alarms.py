@@ -6,14 +6,15 @@ import numpy as np
 
 Round = Mapping[str, float]
 WINDOW = 10
-"""Rounds that are compared with the same number before them."""
+"""The last rounds, and as many first ones, that are compared."""
 
 
 def warnings(history: Sequence[Round], held_out: Sequence[str] = ()) -> dict[str, str]:
-    """What looks like reward hacking in the last rounds, by kind; empty where nothing does or too few rounds passed.
+    """What looks like reward hacking, by kind; empty where nothing does or too few rounds passed.
 
-    `history`: rounds in order, with `reward`, `answer_tokens`, `repetition` and, for each held-out judge of
-    `held_out`, `reward/NAME`. A change counts where it is beyond three standard errors of the difference.
+    The last rounds are held against the first. `history`: rounds in order (those between may be missing), with
+    `reward`, `answer_tokens`, `repetition` and, for each held-out judge of `held_out`, `reward/NAME`. A change counts
+    where it is beyond three standard errors of the difference.
     """
     if len(history) < 2 * WINDOW:
         return {}
@@ -43,8 +44,13 @@ def repetition(ids: Sequence[int], n: int = 4) -> float:
 
 
 def _series(history: Sequence[Round], name: str) -> tuple[np.ndarray, np.ndarray]:
-    values = np.array([one.get(name, np.nan) for one in history[-2 * WINDOW :]])
+    values = np.array([one.get(name, np.nan) for one in (*history[:WINDOW], *history[-WINDOW:])])
     return values[:WINDOW], values[WINDOW:]
+
+
+def kept(history: Sequence[Round]) -> list[Round]:
+    """The rounds that are enough to go on watching."""
+    return [*history[:WINDOW], *history[WINDOW:][-WINDOW:]]
 
 
 def _means(history: Sequence[Round], name: str) -> tuple[float, float]:

@@ -6,7 +6,7 @@ from goldsmith.engines.chat import Chat
 from goldsmith.engines.training.batches import Batch, Plan
 from goldsmith.engines.training.policy import Policy
 from goldsmith.engines.training.reinforcement import learning
-from goldsmith.engines.training.reinforcement.rounds import Grading, prompt_row, takes
+from goldsmith.engines.training.reinforcement.rounds import Records, prompt_row, takes
 from goldsmith.engines.training.reinforcement.settings import OnlineSettings
 from goldsmith.engines.training.rows import Row
 from goldsmith.types.record import Record
@@ -23,13 +23,13 @@ class OnlineMethod(OnlineSettings):
         """The prompt alone."""
         return prompt_row(chat, record, name, key)
 
-    def prepare(self, policy: Policy, _rows: Sequence[Row], _plan: Plan, grading: Grading) -> Grading:
-        """Remember where the model began; the rewards are handed on."""
+    def prepare(self, policy: Policy, _rows: Sequence[Row], _plan: Plan, records: Records) -> Records:
+        """Remember where the model began; what rewards may read is handed on."""
         policy.keep_reference()
-        return grading
+        return records
 
     def evaluate(
-        self, policy: Policy, rows: Sequence[Row], _batches: Iterator[Batch], prepared: Grading
+        self, policy: Policy, rows: Sequence[Row], _batches: Iterator[Batch], prepared: Records
     ) -> dict[str, float]:
         """Mean reward over the prompts of `rows`, always with the same draws; `loss` is its negative."""
         return learning.evaluate(policy, rows, self, prepared)

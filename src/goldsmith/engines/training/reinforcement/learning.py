@@ -17,7 +17,7 @@ from goldsmith.engines.training.method import Metrics
 from goldsmith.engines.training.optimizer import Optimizer
 from goldsmith.engines.training.policy import Policy
 from goldsmith.engines.training.reinforcement import policy_losses
-from goldsmith.engines.training.reinforcement.rounds import Grading, Round, play
+from goldsmith.engines.training.reinforcement.rounds import Records, Round, play
 from goldsmith.engines.training.reinforcement.settings import OnlineSettings
 from goldsmith.engines.training.rows import Row
 
@@ -58,12 +58,12 @@ def token_logprobs(
     return found
 
 
-def sample_round(policy: Policy, plan: Plan, step: int, settings: OnlineSettings, grading: Grading) -> Round:
+def sample_round(policy: Policy, plan: Plan, step: int, settings: OnlineSettings, records: Records) -> Round:
     """The answers of 0-based round `step`; the same for the same weights, also after a resume."""
     prompts = [plan.rows[i] for i in plan.rows_of(step)]
     seed = int(np.random.Generator(np.random.PCG64([plan.seed, step, 1])).integers(2**62))
     capacity = plan.forward_tokens or 2**31
-    return play(policy, settings, prompts, grading, group_size=int(settings.group_size), capacity=capacity, seed=seed)
+    return play(policy, settings, prompts, records, group_size=int(settings.group_size), capacity=capacity, seed=seed)
 
 
 def measure(
@@ -188,7 +188,7 @@ def _dealt(order: NDArray[np.int64], parts: int) -> Iterator[list[int]]:
             yield sorted(int(i) for i in part)
 
 
-def evaluate(policy: Policy, rows: Sequence[Row], settings: OnlineSettings, grading: Grading) -> dict[str, float]:
+def evaluate(policy: Policy, rows: Sequence[Row], settings: OnlineSettings, records: Records) -> dict[str, float]:
     """Mean reward over validation prompts, always with the same draws; `loss` is its negative."""
-    round_ = play(policy, settings, rows, grading, group_size=int(settings.validation_group), capacity=2**31, seed=0)
+    round_ = play(policy, settings, rows, records, group_size=int(settings.validation_group), capacity=2**31, seed=0)
     return {"loss": -round_.values["reward"], **round_.values}

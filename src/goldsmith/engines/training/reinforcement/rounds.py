@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from goldsmith.engines.chat import Chat
+from goldsmith.engines.grading.asking import ask
 from goldsmith.engines.training.batches import Batch, Plan
 from goldsmith.engines.training.guards import Diverged
 from goldsmith.engines.training.policy import Policy
@@ -23,15 +24,10 @@ from goldsmith.engines.training.reinforcement.settings import OnlineSettings
 from goldsmith.engines.training.rows import Node, Row
 from goldsmith.types.errors import BadInput
 from goldsmith.types.record import Comparison, Conversation, Message, Record, Role, TextPart, ToolSchema
-from goldsmith.types.reward import Reward, Rewarded, Sampled
+from goldsmith.types.reward import Sampled
 
-
-@dataclass(frozen=True, slots=True)
-class Grading:
-    """What a stage hands to a method that learns from rewards: the records by row key, the rewards by label."""
-
-    records: Mapping[str, Record]
-    rewards: Mapping[str, Reward]
+Records = Mapping[str, Record]
+"""The records of all rows, by row key: what a reward may read beside the answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +131,7 @@ def play(
     policy: Policy,
     settings: OnlineSettings,
     prompts: Sequence[Row],
-    grading: Grading,
+    records: Records,
     *,
     group_size: int,
     capacity: int,
@@ -149,9 +145,9 @@ def play(
     decoding = Decoding(int(settings.max_new_tokens), float(settings.temperature), float(settings.top_p))
     groups = generate(policy, [row.nodes[0].ids for row in prompts], group_size, decoding, seed)
     written = [one for group in groups for one in group]
-    asked = [prompt_of(grading.records[row.key]) for row in prompts for _ in range(group_size)]
+    asked = [prompt_of(records[row.key]) for row in prompts for _ in range(group_size)]
     samples = [_sample(policy, prompt, one) for prompt, one in zip(asked, written, strict=True)]
-    rewards_A, values, reasons = _reward(settings, grading, samples)
+    rewards_A, values, reasons = _reward(settings, samples)
     rewards_PG = rewards_A.reshape(len(prompts), group_size)
     rows, members = _rows(prompts, groups, capacity)
     values |= _described(written, rewards_PG)
@@ -187,30 +183,21 @@ def _text(policy: Policy, one: Written) -> str:
 
 
 def _reward(
-    settings: OnlineSettings, grading: Grading, samples: Sequence[Sampled]
+    settings: OnlineSettings, samples: Sequence[Sampled]
 ) -> tuple[NDArray[np.float64], dict[str, float], list[str]]:
-    """The weighted sum for each answer [A], each reward's mean by `reward/LABEL`, and why some could not be told."""
+    """The weighted sum for each answer [A], each reward's means by `reward/LABEL`, and why some could not be told."""
     total_A = np.zeros(len(samples))
     values: dict[str, float] = {}
     reasons: list[str] = []
     for entry in settings.rewards:
-        results = grading.rewards[entry.label](samples)
-        found_A = np.full(len(samples), np.nan)
-        parts: dict[str, list[float]] = {}
-        for place, result in enumerate(results):
-            if isinstance(result, Rewarded) and np.isfinite(result.value):
-                found_A[place] = result.value
-            elif entry.weight:
-                reason = "the reward is not a finite number" if isinstance(result, Rewarded) else result.reason
-                reasons.append(f"{entry.label}: {reason}")
-            for name, value in result.parts.items():
-                parts.setdefault(name, []).append(value)
+        verdicts = ask(settings.judge(entry.label), samples)
+        for name, value in verdicts.means().items():  # reward, reward/PART, unrewarded
+            kind, _, part = name.partition("/")
+            values["/".join(filter(None, (kind, entry.label, part)))] = value
         if entry.weight:
+            found_A = np.array([np.nan if value is None else value for value in verdicts.values])
             total_A += float(entry.weight) * found_A
-        known = found_A[~np.isnan(found_A)]
-        if len(known):
-            values[f"reward/{entry.label}"] = float(known.mean())
-        values |= {f"reward/{entry.label}/{name}": float(np.mean(each)) for name, each in parts.items()}
+            reasons += [f"{entry.label}: {reason}" for reason in verdicts.unrewarded]
     return total_A, values, reasons
 
 

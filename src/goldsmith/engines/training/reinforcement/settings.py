@@ -1,11 +1,15 @@
 """What all methods that learn from rewards share."""
 
-from typing import Annotated, Any, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, PrivateAttr, model_validator
 
 from goldsmith.engines.training.settings import Count, Positive, Share, TrainingSettings
 from goldsmith.types.artifact import Frozen, Real
+from goldsmith.types.asking import Asked
+from goldsmith.types.errors import BadInput
+from goldsmith.types.reward import Reward
 
 
 class RewardEntry(Frozen):
@@ -64,6 +68,29 @@ class OnlineSettings(TrainingSettings):
         if not any(entry.weight for entry in self.rewards):
             raise ValueError("at least one reward needs a weight other than 0")
         return self
+
+    _handed: Mapping[str, Reward] = PrivateAttr(default_factory=dict)
+
+    def asks(self) -> Mapping[str, Asked]:
+        """Its rewards, by label."""
+        return {entry.label: Asked("rewards", entry.reward, entry.settings) for entry in self.rewards}
+
+    def given(self, handed: Mapping[str, Any]) -> Self:
+        """The same method with its rewards."""
+        new = self.model_copy()
+        new._handed = dict(handed)
+        return new
+
+    def judge(self, label: str) -> Reward:
+        """The reward of this label. Raises BadInput where nobody handed it over."""
+        if label not in self._handed:
+            raise BadInput(
+                "the method was not handed its rewards",
+                where="rewards",
+                found=label,
+                next_step="build it with plugins.build, or hand them over with given()",
+            )
+        return self._handed[label]
 
     @property
     def held_out(self) -> list[str]:
