@@ -238,3 +238,169 @@ def test_simpo_loss_equals_trl() -> None:
     found = simpo_loss(chosen, rejected, *lengths, beta=2.0, gamma=0.5)
     torch.testing.assert_close(found, wanted)
     assert Simpo(beta=2.0, gamma=0.5).gamma == 0.5
+
+
+def _sampled(seed: int) -> tuple[Any, list[Row], Any, Any]:
+    """Three prompts with two answers each: our round, and the same padded for TRL, with old and reference values."""
+    from goldsmith.engines.training.reinforcement.generate import Sampled
+    from goldsmith.engines.training.reinforcement.rounds import Round
+
+    rng = np.random.default_rng(seed)
+    prompts, written, rows, members = [5, 11, 3], [], [], []
+    for i, n in enumerate(prompts):
+        answers = [Sampled(_ids(m), rng.normal(-2, 0.5, m).astype(np.float32), True) for m in (4 + i, 9 - 2 * i)]
+        root = Node(_ids(n), np.zeros(n, dtype=np.bool_))
+        branches = (Node(a.ids, np.ones(len(a.ids), dtype=np.bool_), 0) for a in answers)
+        rows.append(Row((root, *branches), f"row {i}", str(i)))
+        members.append((2 * i, 2 * i + 1))
+        written += answers
+    round_ = Round(tuple(rows), tuple(members), tuple(written), rng.normal(size=(3, 2)), {})
+    width, length = max(prompts), max(len(a.ids) for a in written)
+    batch: dict[str, Any] = {
+        "prompt_ids": torch.full((6, width), 3),
+        "prompt_mask": torch.zeros(6, width, dtype=torch.long),
+        "completion_ids": torch.full((6, length), 3),
+        "completion_mask": torch.zeros(6, length, dtype=torch.long),
+    }
+    for a, one in enumerate(written):
+        prompt = rows[a // 2].nodes[0].ids
+        batch["prompt_ids"][a, width - len(prompt) :] = torch.from_numpy(prompt.astype(np.int64))
+        batch["prompt_mask"][a, width - len(prompt) :] = 1
+        batch["completion_ids"][a, : len(one.ids)] = torch.from_numpy(one.ids.astype(np.int64))
+        batch["completion_mask"][a, : len(one.ids)] = 1
+    return round_, rows, batch, length
+
+
+def _padded(round_: Any, values: dict[int, torch.Tensor], length: int) -> torch.Tensor:
+    """Our values by row as TRL's [answers, tokens]."""
+    out = torch.zeros(len(round_.written), length)
+    for row, those in enumerate(round_.members):
+        parts = values[row].split([len(round_.written[a].ids) for a in those])
+        for a, part in zip(those, parts, strict=True):
+            out[a, : len(part)] = part
+    return out
+
+
+@pytest.mark.parametrize(
+    ("together", "ratio", "beta", "most", "temperature"),
+    [
+        ("grpo", "token", 0.0, None, 1.0),
+        ("grpo", "sequence", 0.0, None, 1.0),
+        ("dapo", "token", 0.1, None, 1.0),
+        ("dapo", "token", 0.0, 1.5, 0.7),
+        ("dr_grpo", "token", 0.1, None, 1.3),
+        ("dr_grpo", "sequence", 0.05, None, 1.0),
+    ],
+)
+def test_grpo_loss_and_gradients_equal_trl(
+    tiny: Any, tmp_path: Path, together: str, ratio: str, beta: float, most: float | None, temperature: float
+) -> None:
+    from datasets import Dataset
+
+    from goldsmith.engines.training.reinforcement import learning, surrogate
+
+    round_, rows, batch, length = _sampled(3)
+    model, theirs = tiny.model(seed=1), tiny.model(seed=1)
+    config = trl.GRPOConfig(
+        output_dir=str(tmp_path),
+        use_cpu=True,
+        bf16=False,
+        beta=0.0,
+        delta=most,
+        epsilon=0.2,
+        epsilon_high=0.28,
+        loss_type=together,
+        importance_sampling_level=ratio,
+        temperature=temperature,
+        max_completion_length=length,
+        per_device_train_batch_size=6,
+        num_generations=2,
+        report_to=[],
+        activation_checkpointing=False,
+    )
+    trainer = trl.GRPOTrainer(
+        model=theirs,
+        reward_funcs=lambda completions, **_: [0.0] * len(completions),
+        args=config,
+        train_dataset=Dataset.from_list([{"prompt": "one"}]),
+        processing_class=tiny.tokenizer(),
+    )
+    trainer.current_gradient_accumulation_steps = 1
+    trainer.beta = beta  # set late: a trainer with a reference wants a model on disk
+    settings = TrainingSettings()
+    other = _policy(tiny, tiny.model(seed=2), settings)
+    plan = _plan(rows, 1000)
+    old = learning.token_logprobs(other, round_, plan, range(3), temperature)
+    reference = learning.token_logprobs(
+        _policy(tiny, tiny.model(seed=4), settings), round_, plan, range(3), temperature
+    )
+    advantages = np.random.default_rng(1).normal(size=6)
+    batch |= {
+        "advantages": torch.tensor(advantages, dtype=torch.float32),
+        "old_per_token_logps": _padded(round_, old, length),
+        "ref_per_token_logps": _padded(round_, reference, length),
+        "num_items_in_batch": batch["completion_mask"].sum(),
+    }
+    theirs.train()
+    wanted = trainer._compute_loss(theirs, batch)
+    wanted.backward()
+
+    policy = _policy(tiny, model, settings)
+    how = surrogate.Surrogate(together, ratio, 0.2, 0.28, most, beta, temperature, length, 1)  # type: ignore[arg-type]
+    known = learning.Known(old, reference, True)
+    turn = surrogate.Turn(policy, round_, known, advantages, np.ones(6, dtype=np.bool_))
+    found = 0.0
+    for part in round_.forwards(_plan(rows, 40), range(3)):
+        loss, _ = surrogate.loss(how, turn, part)
+        loss.backward()
+        found += loss.item()
+    assert found == pytest.approx(wanted.item(), rel=1e-4, abs=1e-6)
+    _same_gradients(_gradients(model), _gradients(theirs))
+
+
+def test_rloo_loss_and_gradients_equal_trl(tiny: Any, tmp_path: Path) -> None:
+    from datasets import Dataset
+
+    from goldsmith.engines.training.reinforcement import learning, surrogate
+    from goldsmith.methods.rloo import Rloo
+
+    round_, rows, batch, length = _sampled(4)
+    model, theirs = tiny.model(seed=1), tiny.model(seed=1)
+    config = trl.RLOOConfig(
+        output_dir=str(tmp_path),
+        use_cpu=True,
+        bf16=False,
+        epsilon=0.2,
+        beta=0.0,
+        max_completion_length=length,
+        per_device_train_batch_size=6,
+        num_generations=2,
+        report_to=[],
+        activation_checkpointing=False,
+    )
+    trainer = trl.RLOOTrainer(
+        model=theirs,
+        reward_funcs=lambda completions, **_: [0.0] * len(completions),
+        args=config,
+        train_dataset=Dataset.from_list([{"prompt": "one"}]),
+        processing_class=tiny.tokenizer(),
+    )
+    plan = _plan(rows, 1000)
+    policy = _policy(tiny, model, TrainingSettings())
+    old = learning.token_logprobs(policy, round_, plan, range(3), 1.0)
+    old = {row: values + 0.02 * torch.randn(len(values)) for row, values in old.items()}  # inside the clip and outside
+    advantages = np.random.default_rng(1).normal(size=6)
+    batch |= {
+        "advantages": torch.tensor(advantages, dtype=torch.float32),
+        "old_logps": (_padded(round_, old, length) * batch["completion_mask"]).sum(1),
+    }
+    theirs.train()
+    wanted = trainer._compute_loss(theirs, batch)
+    wanted.backward()
+    settings = {"rewards": [{"reward": "length"}], "max_new_tokens": length}
+    turn = surrogate.Turn(policy, round_, learning.Known(old, {}, True), advantages, np.ones(6, dtype=np.bool_))
+    model.train()
+    loss, _ = surrogate.loss(Rloo.model_validate(settings)._surrogate, turn, round_.forwards(plan, range(3))[0])
+    loss.backward()
+    assert loss.item() == pytest.approx(wanted.item(), rel=1e-4)
+    _same_gradients(_gradients(model), _gradients(theirs))

@@ -58,7 +58,9 @@ def loss(how: Surrogate, turn: Turn, batch: Batch) -> tuple[torch.Tensor, dict[s
     bounds = {"epsilon_low": how.epsilon_low, "epsilon_high": how.epsilon_high}
     loss_N = policy_losses.clipped(ratio_N, advantages_N, ratio_at_most=how.ratio_at_most, **bounds)
     if how.beta:
-        loss_N = loss_N + how.beta * policy_losses.divergence(logprobs_N, turn.known.of(batch, turn.known.reference))
+        apart_N = policy_losses.divergence(logprobs_N, turn.known.of(batch, turn.known.reference))
+        # Times the ratio, whose gradient makes that of the divergence unbiased (DeepSeek-V3.2, arXiv:2512.02556).
+        loss_N = loss_N + how.beta * ratio_N.exp() * apart_N
     answers_in_all, tokens_in_all = turn.round.sizes(turn.counted_A)
     tokens = tokens_in_all / how.updates
     weights_N = counted_N * policy_losses.token_weights(
