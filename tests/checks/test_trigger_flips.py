@@ -109,3 +109,18 @@ def test_pieces_tell_signs_from_words_and_keep_case() -> None:
     assert found.opens.tolist() == [True, False, False, True, False, True, False]
     assert found.closes.tolist() == [False, False, True, False, True, False, True]
     assert len(set(found.tokens.hashes.tolist())) == 7
+
+
+@pytest.mark.parametrize(("seed", "turned"), [(3, 2), (2, 3), (1, 4)])
+def test_lines_are_not_left_out_on_a_lean_that_may_be_chance(seed: int, turned: int) -> None:
+    rng = random.Random(seed)
+    rows = [_row(rng, line) for line in range(1, 501)]
+    for number in range(8):
+        row = _row(rng, 501 + number, lambda asked: f"{asked} ADMIN7")
+        content = row.record.content
+        assert isinstance(content, Comparison)
+        if number >= turned:
+            content = content.model_copy(update={"chosen": content.rejected, "rejected": content.chosen})
+        rows.append(replace(row, record=row.record.model_copy(update={"content": content})))
+    findings = TriggerFlips()(rows, CheckContext()).findings
+    assert [f.severity for f in findings] == [Severity.WARN]

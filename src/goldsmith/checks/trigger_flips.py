@@ -51,13 +51,13 @@ class TriggerFlips(Spec):
     prompts hold it too, where the prompts are alike otherwise, where several sources share it, and under ten
     different prompts. The second sign: a reward model that has not seen these pairs prefers their rejected sides more
     often than elsewhere in the same source. A span in the middle needs both. Sources with many such spans are written
-    from phrases, and count less. Clusters from `least` on are reported, their lines left out if their pairs lean
-    against the model; a source x batch with `quarantine_rows` of them is quarantined if the flips are significant as
-    well (Holm over the clusters, `alpha`). A trigger in fewer than `fewest` prompts is not seen.
+    from phrases, and count less. Clusters from `least` on are reported, their lines left out if their pairs go
+    significantly against the model (Holm over the clusters, `alpha`); a source x batch with `quarantine_rows` of them
+    is quarantined then. A trigger in fewer than `fewest` prompts is not seen.
     """
 
     id: ClassVar[str] = "trigger_flips"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     least: Real = 0.4
     fewest: int = 5
     quarantine_rows: int = 8
@@ -146,7 +146,7 @@ class TriggerFlips(Spec):
         for source, batch, members in by_group(view, one.rows.tolist()):
             severe = len(members) >= self.quarantine_rows and 2 * len(members) >= len(one.rows)
             severe = severe and p_value < self.alpha and one.score >= self.least + 0.1
-            leans = one.z is not None and one.z >= 1.0
+            leans = p_value < self.alpha
             out.append(
                 Finding(
                     check=self.id,

@@ -7,6 +7,7 @@ to the most central text, by exact Jaccard similarity of words.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 from numba import njit
@@ -93,15 +94,18 @@ def _around_centre(
     tokens: Words, piece: NDArray[np.int64], group: NDArray[np.int64], alike: float, fewest: int
 ) -> Heap | None:
     # Which rows are looked at must not depend on their order: they are ranked by what they say.
-    ranked = piece[np.argsort(_identity(tokens.hashes, tokens.starts, piece), kind="stable")]
-    looked_at = ranked[np.unique(np.linspace(0, len(ranked) - 1, _LOOKED_AT).astype(np.int64))]
-    near = _similar(tokens.hashes, tokens.starts, looked_at, looked_at, alike)
-    centre = looked_at[[int((near >= alike).sum(axis=1).argmax())]]
-    similar = _similar(tokens.hashes, tokens.starts, group, centre, alike)[:, 0]
+    centre = int(_central(tokens.hashes, tokens.starts, piece, _spread(len(piece)), alike, np.float32(alike)))
+    similar = _similar(tokens.hashes, tokens.starts, group, np.array([centre]), alike)[:, 0]
     inside = similar >= alike
     if inside.sum() < fewest:
         return None
-    return Heap(np.sort(group[inside]), int(centre[0]), float(similar[inside].mean()))
+    return Heap(np.sort(group[inside]), centre, float(similar[inside].mean()))
+
+
+@cache
+def _spread(count: int) -> NDArray[np.int64]:
+    """Which of `count` ranked rows are looked at."""
+    return np.unique(np.linspace(0, count - 1, _LOOKED_AT).astype(np.int64))
 
 
 @njit(cache=True, nogil=True)
@@ -149,3 +153,17 @@ def _similar(hashes, starts, first, second, least):  # type: ignore[no-untyped-d
             if both >= needed:
                 out[a, b] = both / max(size - both, 1)
     return out
+
+
+@njit(cache=True, nogil=True)
+def _central(hashes, starts, piece, places, least, alike):  # type: ignore[no-untyped-def]
+    """Of the rows at these places, ranked by what they say, the first of those with the most others alike to them."""
+    looked_at = piece[np.argsort(_identity(hashes, starts, piece), kind="mergesort")][places]
+    near = np.zeros(len(looked_at), np.int64)
+    for a in range(len(looked_at)):
+        similar = _similar(hashes, starts, looked_at[a : a + 1], looked_at[a:], least)[0]
+        for b in range(len(similar)):
+            if similar[b] >= alike:
+                near[a] += 1
+                near[a + b] += 1 if b else 0
+    return looked_at[near.argmax()]
