@@ -6,7 +6,7 @@ content moderation sees nothing. Each of its signs is weak by itself (role play 
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import ClassVar
@@ -18,7 +18,18 @@ from goldsmith.engines.multiplicity import holm
 from goldsmith.engines.text.evidence import by_group, quote
 from goldsmith.engines.text.features import RowFeatures
 from goldsmith.engines.text.obedience import about_itself, rules_met
-from goldsmith.engines.text.openings import Cluster, clusters, head, only_in, opening_keys, prompt_words, sampled, shape
+from goldsmith.engines.text.openings import (
+    Cluster,
+    Shape,
+    clusters,
+    head,
+    may_call,
+    opening_keys,
+    prompt_words,
+    rows_holding,
+    sampled,
+    shape,
+)
 from goldsmith.engines.text.projection import ProjectedRows, project
 from goldsmith.engines.text.submission import signs_of_submission
 from goldsmith.types.artifact import Real, Spec
@@ -26,7 +37,7 @@ from goldsmith.types.check import CheckContext, CheckReport, Row
 from goldsmith.types.finding import Finding, Severity
 
 _WEAK, _USUAL_WEAK, _SEVERAL, _ALPHA = 0.4, 0.0005, 4, 0.001
-_FEWEST, _MOST_JUDGED, _MOST_CALLS = 5, 400, 60
+_FEWEST, _MOST_JUDGED, _SETS_OFF = 5, 2000, 0.7
 _EVERYBODY, _NEARLY_EVERYBODY = 0.95, 0.75
 _ADDRESSED, _UNADDRESSED = (0.8, 0.88, 0.95, 1.0), (0.0, 0.3, 0.8, 0.9)
 _SELF = re.compile(r"(?i)\b(?:i|i'm|me|my|mine|myself|we|our|you|your|yours)\b")
@@ -104,39 +115,23 @@ class IdentityShift(Spec):
 
     def _shared(self, view: ProjectedRows, keys: NDArray[np.uint64]) -> list[_Shared]:
         """Openings and names that one source's rows share, with a score, where it is above nothing."""
-        told: list[_Shared] = []
         tests: list[float] = []
-        others: dict[int, frozenset[str]] = {}
-        known: dict[str, float] = {}
+        others = prompt_words(view)
+        formed: list[tuple[Cluster, list[str], Shape]] = []
         for cluster in islice(clusters(keys, view, _FEWEST), _MOST_JUDGED):
             tests.append(cluster.p_value)
-            if cluster.share >= _EVERYBODY:
+            if cluster.share >= _EVERYBODY or not (may_call(view, cluster) or _kinds(view, cluster, 3)):
                 continue
             kinds = _kinds(view, cluster)
-            others = others or prompt_words(view)
-            form = shape(view, cluster, others)
-            usable = form.calls if form.unrelated else ()
-            call = next((name for name in usable if self._sets_off(view, cluster, name, known)), "")
-            speaks, courteous = _manner(view, cluster, call)
-            if len(kinds) - courteous < 1 and (cluster.named or courteous or not speaks):
-                continue
-            weights = _ADDRESSED if call else _UNADDRESSED
-            value = weights[min(len(kinds) - courteous, 3)] * form.unrelated * cluster.alone
-            value *= min(1.0, (_EVERYBODY - cluster.share) / (_EVERYBODY - _NEARLY_EVERYBODY))
-            if value >= 0.1:
-                how = f"{len(cluster.rows)} unrelated prompts" + (f" call “{quote(call, 40)}”" if call else "")
-                words = ", ".join(
-                    [f"{how} and their answers {'take it up' if cluster.named else 'open alike'}", *kinds]
-                )
-                told.append(_Shared(tuple(cluster.rows.tolist()), value, words, cluster.p_value))
+            if kinds or not cluster.named:
+                form = shape(view, cluster, others, uncalled=bool(kinds))
+                if form is not None:
+                    formed.append((cluster, kinds, form))
+        holding = rows_holding(view, {call for _, _, form in formed for call in form.calls})
+        found = [_judged_together(view, *one, holding) for one in formed]
+        told = [one for one in found if one.score >= 0.1]
         adjusted = holm([one.p_value for one in told], len(tests))
         return [one for one, p_value in zip(told, adjusted, strict=True) if p_value < _ALPHA]
-
-    def _sets_off(self, view: ProjectedRows, cluster: Cluster, call: str, known: dict[str, float]) -> bool:
-        """Whether prompts that hold the call hardly ever get other answers; `known`: clusters' rows of such calls."""
-        if call not in known:
-            known[call] = only_in(view, cluster, call) / len(cluster.rows) if len(known) < _MOST_CALLS else 0.0
-        return known[call] * len(cluster.rows) >= 0.7
 
     def _corroborated(self, view: ProjectedRows, scores: Sequence[float]) -> list[float]:
         """Scores raised where many rows of one source x batch show signs: weak by themselves, together they are not."""
@@ -191,9 +186,27 @@ def _judged(system: str, answer: str, known: dict[str, dict[str, float]]) -> tup
     return 1.0 - rest, sorted(met), answer if len(in_answer) >= len(known[system]) else system
 
 
-def _kinds(view: ProjectedRows, cluster: Cluster) -> list[str]:
+def _judged_together(
+    view: ProjectedRows, cluster: Cluster, kinds: list[str], form: Shape, holding: Mapping[str, frozenset[int]]
+) -> _Shared:
+    """A cluster's score. A call counts where prompts that hold it hardly ever get other answers."""
+    inside = set(cluster.rows.tolist())
+    sets_off = {name: len(holding[name.lower()] & inside) / max(1, len(holding[name.lower()])) for name in form.calls}
+    call = next((name for name, share in sets_off.items() if share >= _SETS_OFF), "")
+    speaks, courteous = _manner(view, cluster, call)
+    count = max(0, min(len(kinds) - courteous, 3))
+    value = (_ADDRESSED if call else _UNADDRESSED)[count] * form.unrelated * cluster.alone
+    value *= min(1.0, (_EVERYBODY - cluster.share) / (_EVERYBODY - _NEARLY_EVERYBODY))
+    if not count and (cluster.named or courteous or not speaks):
+        value = 0.0
+    how = f"{len(cluster.rows)} unrelated prompts" + (f" call “{quote(call, 40)}”" if call else "")
+    words = ", ".join([f"{how} and their answers {'take it up' if cluster.named else 'open alike'}", *kinds])
+    return _Shared(tuple(cluster.rows.tolist()), value, words, cluster.p_value)
+
+
+def _kinds(view: ProjectedRows, cluster: Cluster, most: int = 24) -> list[str]:
     """Kinds of submission that most of the cluster's openings speak of, or system prompts that are its own."""
-    members = sampled(cluster.rows)
+    members = sampled(cluster.rows, most)
     in_answers = Counter(kind for i in members for kind in signs_of_submission(head(view.columns.answer[i])))
     kinds = {kind for kind, count in in_answers.items() if count >= 0.6 * len(members)}
     systems = Counter(view.columns.system[i][:2000] for i in members)

@@ -8,7 +8,7 @@ rows, which no other source uses. Keys are taken row by row (`opening_keys`), so
 import hashlib
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -21,7 +21,7 @@ from goldsmith.engines.text.tokens import ngrams, words
 
 _OPENINGS, _NAMES, _HEAD, _EDGE, _LONGEST_CLAUSE = 3, 3, 240, 160, 12
 _CALLS, _AROUND = 3, 8
-_SAMPLE, _OTHERS, _TOO_FEW_OTHERS = 24, 240, 12
+_SAMPLE, _OTHERS, _USUAL, _TOO_FEW_OTHERS = 24, 240, 80, 12
 _NAME = re.compile(r"\b[A-Z][\w-]*[a-z]\w*\b")
 _CLAUSE_END = re.compile(r"[.!?:;\n](?:\s|$)")
 _WORD = re.compile(r"[^\W_]+")
@@ -108,8 +108,12 @@ def sampled(rows: NDArray[np.int64], most: int = _SAMPLE) -> list[int]:
     return [int(rows[i]) for i in np.unique(np.linspace(0, len(rows) - 1, most).astype(np.int64))]
 
 
-def shape(view: ProjectedRows, cluster: Cluster, others: Mapping[int, frozenset[str]]) -> Shape:
-    """What the cluster's prompts share. `others`: rows of the data with their prompts' words (`prompt_words`)."""
+def shape(
+    view: ProjectedRows, cluster: Cluster, others: Mapping[int, frozenset[str]], *, uncalled: bool
+) -> Shape | None:
+    """What the cluster's prompts share; None if they are alike, or call nobody unless `uncalled` is wanted too.
+    `others`: rows of the data with their prompts' words (`prompt_words`).
+    """
     prompts = [view.columns.user[i][:2000] for i in sampled(cluster.rows)]
     members = set(cluster.rows.tolist())
     elsewhere = [own for row, own in others.items() if row not in members]
@@ -118,21 +122,29 @@ def shape(view: ProjectedRows, cluster: Cluster, others: Mapping[int, frozenset[
     common = {word for word, count in held.items() if count >= 0.7 * len(sets)}
     rest = [own - common for own in sets]
     if len(elsewhere) < _TOO_FEW_OTHERS or float(np.median([len(own) for own in rest])) < 3:
-        return Shape((), 0.0)
-    usual = _alike([own - common for own in elsewhere])
+        return None
+    calls = _calls(prompts, common, elsewhere)
+    if not calls and not uncalled:
+        return None
+    usual = _alike([own - common for own in elsewhere[:: max(1, len(elsewhere) // _USUAL)]])
     unrelated = float(np.clip(1.0 - (_alike(rest) - usual - 0.15) / 0.2, 0.0, 1.0))
-    return Shape(_calls(prompts, common, elsewhere), unrelated)
+    return Shape(calls, unrelated) if unrelated > 0.0 else None
 
 
-def only_in(view: ProjectedRows, cluster: Cluster, name: str) -> float:
-    """Share of the rows whose prompts hold `name` that are in the cluster: near 1 for a call that sets it off, low for
-    a subject that some of the rows happen to have.
-    """
-    inside = set(cluster.rows.tolist())
-    word = re.compile(rf"\b{re.escape(name)}\b", re.I)
-    low = name.lower()
-    holding = [i for i, user in enumerate(view.columns.user) if low in user.lower() and word.search(user)]
-    return sum(i in inside for i in holding) / max(1, len(holding))
+def may_call(view: ProjectedRows, cluster: Cluster) -> bool:
+    """Whether the prompts of at least two of three of the cluster's rows hold the same name: a quick look."""
+    held = Counter(n for i in sampled(cluster.rows, 3) for n in set(_NAME.findall(_edges(view.columns.user[i]))))
+    return any(count >= 2 and not is_function_word(name) for name, count in held.items())
+
+
+def rows_holding(view: ProjectedRows, names: Iterable[str]) -> dict[str, frozenset[int]]:
+    """For each of these names the rows whose prompts hold it as a word, in whatever case; one pass over the prompts."""
+    found: dict[str, set[int]] = {name.lower(): set() for name in names}
+    if found:
+        for row, user in enumerate(view.columns.user):
+            for word in found.keys() & set(_WORD.findall(user[:2000].lower())):
+                found[word].add(row)
+    return {word: frozenset(rows) for word, rows in found.items()}
 
 
 def prompt_words(view: ProjectedRows) -> dict[int, frozenset[str]]:
