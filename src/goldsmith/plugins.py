@@ -4,7 +4,7 @@ import difflib
 import importlib
 import inspect
 import pkgutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from types import ModuleType
 from typing import Any, Literal
 
@@ -95,17 +95,28 @@ def _hand_over(asked: Asked, hand: Hand | None, where: str) -> Any:
 
 def _explain(kind: Kind, name: str, capability: type[Spec], error: ValidationError) -> BadInput:
     first = error.errors(include_url=False)[0]
-    key = str(first["loc"][0]) if first["loc"] else ""
+    key = str(first["loc"][-1]) if first["loc"] else ""
     what = first["msg"]
+    fields = _fields_at(capability, first["loc"][:-1] if first["type"] == "extra_forbidden" else ())
     if first["type"] == "extra_forbidden":
-        close = difflib.get_close_matches(key, list(capability.model_fields), n=1)
+        close = difflib.get_close_matches(key, fields, n=1)
         what = f"unknown setting {key!r}" + (f"; did you mean {close[0]!r}?" if close else "")
     return BadInput(
         f"{kind[:-1]} {name}: {what}",
         where=f"{name}.{'.'.join(str(p) for p in first['loc'])}",
         found=repr(first.get("input"))[:80],
-        allowed=", ".join(capability.model_fields) or "no settings",
+        allowed=", ".join(fields) or "no settings",
     )
+
+
+def _fields_at(model: Any, place: Sequence[int | str]) -> list[str]:
+    """The settings that can stand at a place: those of a group (`adapter`) where the place leads into it."""
+    for part in place:
+        field = getattr(model, "model_fields", {}).get(part)
+        if field is None or not hasattr(field.annotation, "model_fields"):
+            break
+        model = field.annotation
+    return list(model.model_fields)
 
 
 def build_all(

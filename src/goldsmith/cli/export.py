@@ -1,15 +1,19 @@
-"""`goldsmith export`: data for other people's tools."""
+"""`goldsmith export`: data and models for other people's tools."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING, Literal
 
 import click
 
-from goldsmith.cli.options import open_workspace, say, workspace_option
+from goldsmith.cli.options import json_option, open_workspace, print_json, say, workspace_option
+
+if TYPE_CHECKING:
+    from goldsmith.trust.workspace import Workspace
 
 
 @click.group("export")
 def command() -> None:
-    """Write data in standard forms, for other people's tools."""
+    """Write data and models in standard forms, for other people's tools."""
 
 
 @command.command("croissant")
@@ -47,3 +51,58 @@ def croissant(
     click.echo(str(written[0]))
     for path in written[1:]:
         say(str(path))
+
+
+@command.command("merged")
+@click.argument("model")
+@click.option(
+    "-o",
+    "--out",
+    type=click.Path(path_type=Path, file_okay=False),
+    required=True,
+    help="An empty or new folder for the whole model.",
+)
+@click.option("--base", default=None, help="The adapter's base, if it is no longer where training found it.")
+@click.option(
+    "--dtype",
+    type=click.Choice(["float32", "bfloat16", "float16"]),
+    default="float32",
+    show_default=True,
+    help="Precision of the weights that are written.",
+)
+@click.option("--device", default="cpu", show_default=True, help="Where to compute the comparison.")
+@workspace_option
+@json_option
+def merged(
+    model: str,
+    out: Path,
+    base: str | None,
+    dtype: Literal["float32", "bfloat16", "float16"],
+    device: str,
+    workspace: Path,
+    keys: Path | None,
+    as_json: bool,
+) -> None:
+    """Merge an adapter with its base: MODEL is an adapter's folder, or a model's name or digest in the workspace.
+
+    What was written is read back and compared with the adapter; if it computes something else, nothing is left.
+    """
+    from goldsmith.stages import export_model
+
+    folder, adapter = export_model.locate(_workspace_for(model, workspace, keys), model, base)
+    done = export_model.merged(folder, adapter, out, dtype=dtype, device=device)
+    if as_json:
+        print_json(done.as_dict())
+        return
+    click.echo(str(done.folder))
+    say(
+        f"against the adapter: mean divergence {done.to_adapter.mean_kl:.1e} nats, largest logit difference "
+        f"{done.to_adapter.max_logit_difference:.1e}; the base is {done.moved.mean_kl:.1e} nats away"
+    )
+
+
+def _workspace_for(model: str, workspace: Path, keys: Path | None) -> "Workspace | None":
+    """The workspace, where the model is no folder and there is one."""
+    if Path(model).expanduser().is_dir() or not (workspace / "workspace.json").exists():
+        return None
+    return open_workspace(workspace, keys)

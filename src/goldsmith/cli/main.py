@@ -24,7 +24,7 @@ COMMANDS = {
     "drill": "Plant known attacks into a copy of a file, and see what the checks find.",
     "diligence": "Write the report that a buyer of the data reads: what was found, and what could not be seen.",
     "review": "Accept, waive or reject what a check found, signed, with the reason.",
-    "export": "Write data in standard forms (Croissant, Parquet, JSON lines) for other people's tools.",
+    "export": "Write data (Croissant, Parquet, JSON lines) and models (merged) for other people's tools.",
     "contract": "Hold deliveries against a vendor's contract: sign, sample, decide, dispute, answer.",
     "show": "Show records, findings, what was left out, or the capabilities there are.",
     "examine": "Examine a model with a recipe's evals.",

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from goldsmith.engines.chat_calls import ParsedTurn, call_format, call_start, read_turn
 from goldsmith.engines.chat_messages import disarm, separator_for
 from goldsmith.engines.chat_render import FALLBACK_TEMPLATE, Rendered, Renderer
+from goldsmith.engines.chat_tokens import add_tokens
 from goldsmith.types.errors import BadInput, Unavailable
 from goldsmith.types.record import Comparison, Conversation, Message, Role, Text, ToolSchema
 
@@ -264,11 +265,11 @@ class Chat:
         return read_turn(text, self.form, finished=finished)
 
 
-def open_chat(base: str | Path) -> Chat:
-    """The Chat of a model folder or hub id.
+def open_chat(base: str | Path, new_tokens: Sequence[str] = ()) -> Chat:
+    """The Chat of a model folder or hub id; `new_tokens` become tokens of it.
 
     Raises:
-        Unavailable: no tokenizer there. BadInput: one that cannot be used (see Chat).
+        Unavailable: no tokenizer there. BadInput: one that cannot be used (see Chat), or a new token that is one.
     """
     from transformers import AutoTokenizer, GenerationConfig
 
@@ -276,6 +277,7 @@ def open_chat(base: str | Path) -> Chat:
         tokenizer = AutoTokenizer.from_pretrained(str(base), trust_remote_code=False)
     except (OSError, ValueError) as error:
         raise Unavailable("the model's tokenizer could not be read", where=str(base), found=str(error)[:200]) from error
+    add_tokens(tokenizer, new_tokens)
     try:
         eos = GenerationConfig.from_pretrained(str(base)).eos_token_id
     except (OSError, ValueError):

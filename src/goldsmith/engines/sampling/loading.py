@@ -9,6 +9,7 @@ from typing import Any
 
 from goldsmith.engines.chat import Chat, open_chat
 from goldsmith.engines.training.policy import NOTE, base_digest
+from goldsmith.engines.training.vocabulary import fit_vocabulary, rows_wanted
 from goldsmith.types.errors import BadInput, Unavailable
 
 _TOKENIZER = "tokenizer.json"
@@ -63,6 +64,7 @@ def load(
         return Backbone(model, open_chat(model_dir))
     from peft import PeftModel
 
+    fit_vocabulary(model, rows_wanted(adapter_dir, NOTE))
     tuned = PeftModel.from_pretrained(model, str(adapter_dir))
     return Backbone(tuned.merge_and_unload(safe_merge=True), open_chat(_speaker(model_dir, adapter_dir)))
 

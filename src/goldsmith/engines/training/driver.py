@@ -15,12 +15,13 @@ from safetensors.torch import load_file, save_file
 
 from goldsmith.engines.chat import open_chat
 from goldsmith.engines.training import checkpoints
+from goldsmith.engines.training.adapters import what_is_tuned
 from goldsmith.engines.training.allocator import keep_pages
 from goldsmith.engines.training.batches import Plan
 from goldsmith.engines.training.checkpoints import Checkpoint
 from goldsmith.engines.training.data import TrainingData, plan_of, prepare_data
 from goldsmith.engines.training.folders import clean, new_folder
-from goldsmith.engines.training.guards import choose_way
+from goldsmith.engines.training.guards import choose_way, never_seen
 from goldsmith.engines.training.journal import Journal
 from goldsmith.engines.training.method import Method, Metrics
 from goldsmith.engines.training.optimizer import build_optimizer
@@ -141,7 +142,7 @@ class _Run:
         self.accelerator = _accelerator(job)
         if self.accelerator.device.type == "cpu":
             keep_pages()
-        self.chat = open_chat(job.base)
+        self.chat = open_chat(job.base, self.settings.new_tokens)
         self.data = prepare_data(
             self.method,
             self.settings,
@@ -155,6 +156,8 @@ class _Run:
             job.base, self.chat, self.settings, seed=job.seed, device=str(self.accelerator.device)
         )
         self.facts: dict[str, str | int] = dict(self.chat.facts)
+        self.facts |= what_is_tuned(self.policy.model, self.settings.adapter)
+        self.facts |= never_seen(self.chat.tokenizer, self.settings.new_tokens, self.data.train)
         self.facts |= choose_way(self.policy, self.data.train, self.settings.max_length)
         self.plan = self._plan()
         self._compile()

@@ -170,6 +170,18 @@ def _difference(
     return float((packed - torch.cat(list(alone))).abs().max())
 
 
+def never_seen(tokenizer: Any, tokens: Sequence[str], rows: Sequence[Row]) -> dict[str, str]:
+    """Those of the new tokens that no row holds: nothing trains their rows of the embeddings."""
+    if not tokens:
+        return {}
+    seen: set[int] = set()
+    for row in rows:
+        for node in row.nodes:
+            seen.update(np.unique(node.ids).tolist())
+    missing = [token for token in tokens if int(tokenizer.convert_tokens_to_ids(token)) not in seen]
+    return {"new_tokens_never_seen": ", ".join(missing)} if missing else {}
+
+
 class DegeneratePairs:
     """The alarm for preference training: both answers get less likely while their margin explodes.
 

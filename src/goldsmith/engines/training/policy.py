@@ -6,6 +6,7 @@ Only safetensors are read and written, remote code never runs, and nothing is re
 import hashlib
 import json
 import os
+import tempfile
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
@@ -15,9 +16,11 @@ from typing import Any, Literal
 import torch
 
 from goldsmith.engines.chat import Chat
-from goldsmith.engines.training import attention, losses
+from goldsmith.engines.training import attention, losses, quantised
+from goldsmith.engines.training.adapters import Start, choose_weights, put_adapter
 from goldsmith.engines.training.batches import Batch
-from goldsmith.engines.training.settings import AdapterSettings, TrainingSettings
+from goldsmith.engines.training.settings import TrainingSettings
+from goldsmith.engines.training.vocabulary import ROWS, fit_vocabulary, rows_wanted
 from goldsmith.types.errors import BadInput, Unavailable
 
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
@@ -32,10 +35,15 @@ def _dtype(name: str) -> torch.dtype:
 
 
 def load_model(
-    base: str | Path, *, dtype: str = "float32", device: str = "cpu", adapter_base: str | Path | None = None
+    base: str | Path,
+    *,
+    dtype: str = "float32",
+    device: str = "cpu",
+    adapter_base: str | Path | None = None,
+    four_bits: bool = False,
 ) -> Any:
     """A causal language model in eval mode; an adapter folder comes merged with its base (`adapter_base`, where that
-    is no longer where training found it).
+    is no longer where training found it). `four_bits`: its linear layers quantised (see `quantised`).
 
     Raises:
         Unavailable: nothing to load there. BadInput: an adapter for another base.
@@ -46,10 +54,14 @@ def load_model(
     logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     folder = Path(base)
     if (folder / "adapter_config.json").is_file():
-        return _merged(folder, dtype, device, adapter_base)
+        return adapted(folder, dtype, device, adapter_base).merge_and_unload().eval()
+    more: dict[str, Any] = {}
+    if four_bits:
+        quantised.require_four_bits(device)
+        more = {"quantization_config": quantised.four_bits(), "device_map": {"": device}}
     try:
         model = AutoModelForCausalLM.from_pretrained(
-            str(base), dtype=_dtype(dtype), use_safetensors=True, trust_remote_code=False
+            str(base), dtype=_dtype(dtype), use_safetensors=True, trust_remote_code=False, **more
         )
     except (OSError, ValueError, KeyError) as error:
         raise Unavailable(
@@ -62,17 +74,24 @@ def load_model(
         if type(error).__name__ != "SafetensorError":
             raise
         raise Unavailable("a weight file of the base model is damaged", where=str(base), found=error) from error
-    return model.to(device).eval()  # type: ignore[arg-type]
+    placed: Any = model if four_bits else model.to(device)  # type: ignore[arg-type]
+    return placed.eval()
 
 
-def _merged(folder: Path, dtype: str, device: str, adapter_base: str | Path | None) -> Any:
+def adapted(folder: Path, dtype: str = "float32", device: str = "cpu", base: str | Path | None = None) -> Any:
+    """A base with the adapter in `folder` on it, unmerged, as peft loads it.
+
+    Raises:
+        BadInput: an adapter for another base.
+    """
     from peft import PeftModel
 
     config = json.loads((folder / "adapter_config.json").read_text("utf-8"))
-    base = str(adapter_base or config["base_model_name_or_path"])
-    _check_base(folder, base)
-    model = PeftModel.from_pretrained(load_model(base, dtype=dtype, device=device), str(folder))
-    return model.merge_and_unload().eval()
+    found = str(base or config["base_model_name_or_path"])
+    _check_base(folder, found)
+    model = load_model(found, dtype=dtype, device=device)
+    fit_vocabulary(model, rows_wanted(folder, NOTE))
+    return PeftModel.from_pretrained(model, str(folder)).eval()
 
 
 NOTE = "goldsmith.json"
@@ -134,6 +153,7 @@ class Policy:
 
     def __init__(self, model: Any, chat: Chat, settings: TrainingSettings, base: str) -> None:
         self.model, self.chat, self.base = model, chat, base
+        self.start: Start | None = None  # of an adapter that took part of the base over
         self.settings = settings
         self.device = next(model.parameters()).device
         self.inner = model.get_base_model() if hasattr(model, "get_base_model") else model
@@ -165,6 +185,11 @@ class Policy:
     def head(self) -> losses.Head:
         """How this model turns hidden states into logits."""
         module = self.inner.get_output_embeddings()
+        rows = getattr(module, "token_adapter", None)
+        weight = None
+        if rows is not None:  # single rows are trained
+            module = rows.get_base_layer()
+            weight = module.weight if rows.disable_adapters else rows.get_merged_weights(rows.active_adapters)
         if not isinstance(module, torch.nn.Linear):
             raise BadInput(
                 "the model's output layer cannot be tuned or is of an unknown kind",
@@ -177,7 +202,8 @@ class Policy:
             getattr(config, "logits_scaling", None) or 1.0
         )
         cap = getattr(config, "final_logit_softcapping", None)
-        return losses.Head(module.weight, module.bias, scale, None if cap is None else float(cap))
+        own = module.weight if weight is None else weight
+        return losses.Head(own, module.bias, scale, None if cap is None else float(cap))
 
     def hidden(self, batch: Batch) -> torch.Tensor:
         """Last hidden states at the labels' predictors [N, H], in the precision of matrix products."""
@@ -283,6 +309,8 @@ class Policy:
     def reference(self) -> AbstractContextManager[Any]:
         """Within it an adapter is off, or the weights that `keep_reference` kept are in place. A fully tuned model
         that kept none has no reference but its log-probs before training."""
+        if self.start is not None:
+            return self.start.restored()
         if self.is_adapter:
             return self.model.disable_adapter()  # type: ignore[no-any-return]
         return self._swapped() if self._kept else nullcontext()
@@ -342,8 +370,10 @@ class Policy:
         config = self.inner.generation_config
         config.eos_token_id = sorted(self.chat.stop_ids)
         config.pad_token_id = self.chat.pad_id
-        self.model.save_pretrained(str(folder), safe_serialization=True)
-        (folder / "README.md").unlink(missing_ok=True)  # peft's empty card
+        if self.is_adapter:
+            self._save_adapter(folder)
+        else:
+            self.model.save_pretrained(str(folder), safe_serialization=True)
         config.save_pretrained(str(folder))
         self.chat.tokenizer.save_pretrained(str(folder))
         note = {
@@ -351,46 +381,60 @@ class Policy:
             "base_digest": base_digest(self.base),
             "form": "adapter" if self.is_adapter else "full",
         }
+        if self.is_adapter and self.settings.new_tokens:
+            note[ROWS] = self.inner.get_input_embeddings().weight.shape[0]
+        if self.settings.adapter.kind == "qlora":
+            note["base_in"] = "nf4"
         (folder / NOTE).write_text(json.dumps(note, indent=1, sort_keys=True) + "\n", "utf-8")
         self.take(self.way)
 
+    def _save_adapter(self, folder: Path) -> None:
+        """As peft does; one that took part of the base over becomes a plain one (peft: 'PiSSA to LoRA')."""
+        if self.start is None:
+            self.model.save_pretrained(str(folder), safe_serialization=True, save_embedding_layers=False)
+        else:
+            with tempfile.TemporaryDirectory() as place:
+                first = Path(place) / "start"
+                with self.start.restored():
+                    self.model.save_pretrained(str(first), safe_serialization=True, save_embedding_layers=False)
+                self.model.save_pretrained(
+                    str(folder),
+                    safe_serialization=True,
+                    save_embedding_layers=False,
+                    path_initial_model_for_weight_conversion=str(first),
+                )
+        (folder / "README.md").unlink(missing_ok=True)  # peft's empty card
+
 
 def open_policy(base: str, chat: Chat, settings: TrainingSettings, *, seed: int, device: str = "cpu") -> Policy:
-    """Load the base and put the adapter on it; the seed is set first, so that equal seeds give equal adapters."""
+    """Load the base and put the adapter on it; the seed is set first, so that equal seeds give equal adapters.
+
+    Raises:
+        Unavailable: four bits where they cannot be had. BadInput: settings that do not fit this model.
+    """
     torch.manual_seed(seed)
-    model = load_model(base, dtype="bfloat16" if settings.precision == "bfloat16" else "float32", device=device)
-    if settings.adapter.kind == "lora":
-        model = _with_lora(model, settings.adapter, base)
-    else:
-        model.requires_grad_(True)
-    if settings.activation_checkpointing:
-        model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
-    model.train()
-    return Policy(model, chat, settings, base)
-
-
-def _with_lora(model: Any, adapter: AdapterSettings, base: str) -> Any:
-    from peft import LoraConfig, get_peft_model
-
-    targets: str | list[str] = "all-linear" if adapter.targets == ("all-linear",) else list(adapter.targets)
-    config = LoraConfig(
-        r=adapter.rank,
-        lora_alpha=adapter.alpha,  # type: ignore[arg-type]
-        lora_dropout=adapter.dropout,
-        target_modules=targets,
-        task_type="CAUSAL_LM",
+    adapter = settings.adapter
+    model = load_model(
+        base,
+        dtype="bfloat16" if settings.precision == "bfloat16" else "float32",
+        device=device,
+        four_bits=adapter.kind == "qlora",
     )
-    try:
-        tuned = get_peft_model(model, config)
-    except ValueError as error:
-        raise BadInput(
-            "the adapter's targets do not fit the model",
-            where="adapter.targets",
-            found=str(error)[:200],
-            allowed="names of linear layers, or all-linear",
-        ) from error
-    tuned.peft_config["default"].base_model_name_or_path = base
-    return tuned
+    new_ids = [int(chat.tokenizer.convert_tokens_to_ids(token)) for token in settings.new_tokens]
+    if new_ids:
+        fit_vocabulary(model, max(new_ids) + 1, new_ids)
+    if adapter.kind == "qlora":
+        model = quantised.make_trainable(model, activation_checkpointing=settings.activation_checkpointing)
+    elif settings.activation_checkpointing:
+        model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+    if adapter.kind == "none":
+        choose_weights(model, adapter)
+    else:
+        model = put_adapter(model, adapter, base, new_ids)
+    model.train()
+    policy = Policy(model, chat, settings, base)
+    policy.start = Start(model) if adapter.init == "pissa" else None
+    return policy
 
 
 def merge(adapter_dir: Path, output_dir: Path, *, base: str | Path | None = None) -> Path:

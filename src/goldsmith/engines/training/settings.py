@@ -12,16 +12,53 @@ Count = Annotated[int, Field(ge=1)]
 
 
 class AdapterSettings(Frozen):
-    """What is tuned: the whole model (`none`) or low-rank factors (`lora`; Hu et al. 2021, arXiv:2106.09685).
+    """What is tuned: the whole model (`none`) or low-rank factors beside its layers (`lora`; Hu et al. 2021,
+    arXiv:2106.09685), also over a base in four bits (`qlora`; Dettmers et al. 2023, arXiv:2305.14314; on a GPU).
 
-    `targets`: names of linear layers, or `all-linear` (all but the head). The update is scaled by `alpha / rank`.
+    `targets`: names of linear layers, or `all-linear` (all but the head); `exclude`: names left out of them;
+    `parameters`: stacked weights, such as `experts.gate_up_proj` of a mixture of experts. The update is scaled by
+    `alpha / rank`, or where `rank_stabilised` by `alpha / sqrt(rank)` (Kalajdzievski 2023, arXiv:2312.03732). `dora`
+    learns each row's length apart from its direction (Liu et al. 2024, arXiv:2402.09353). `init`: the factors start at
+    nothing (`zero`), or at the main part of the weights (`pissa`; Meng et al. 2024, arXiv:2404.02948), which is saved
+    as a plain adapter of twice the rank. `last_layers`: tune only so many layers, the last ones. `only`, where the
+    whole model is tuned: patterns of the names of weights, such as `*.mlp.*`; the rest stays as it is.
     """
 
-    kind: Literal["none", "lora"] = "none"
+    kind: Literal["none", "lora", "qlora"] = "none"
     rank: Count = 16
     alpha: Positive = 32.0
     dropout: Share = 0.0
     targets: tuple[str, ...] = ("all-linear",)
+    exclude: tuple[str, ...] = ()
+    parameters: tuple[str, ...] = ()
+    rank_stabilised: bool = False
+    dora: bool = False
+    init: Literal["zero", "pissa"] = "zero"
+    last_layers: Count | None = None
+    only: tuple[str, ...] = ()
+
+    @model_validator(mode="after")
+    def _means_something(self) -> "AdapterSettings":
+        fields = type(self).model_fields.items()
+        changed = {name for name, field in fields if getattr(self, name) != field.default}
+        idle = sorted(changed - {"kind", "last_layers", "only"})
+        if self.kind == "none" and idle:
+            raise ValueError(
+                f"{', '.join(idle)} has no meaning where the whole model is tuned: set adapter.kind to lora, or leave "
+                "it out"
+            )
+        if self.kind != "none" and self.only:
+            raise ValueError("only names weights of a model tuned as a whole; an adapter has targets and exclude")
+        if self.init == "pissa":
+            clash = [name for name in ("dora", "parameters") if getattr(self, name)]
+            clash += ["kind qlora"] if self.kind == "qlora" else []
+            if clash:
+                raise ValueError(
+                    f"init pissa does not go with {', '.join(clash)}: it moves part of the weights into the adapter"
+                )
+        if self.parameters and (self.dora or self.dropout):
+            raise ValueError("parameters (stacked weights) take neither dora nor dropout")
+        return self
 
 
 class TrainingSettings(Spec):
@@ -61,6 +98,8 @@ class TrainingSettings(Spec):
     """Fuse the decoder's layers with torch.compile. `auto`: on a GPU, for runs long enough to win back the minute that
     it takes."""
     adapter: AdapterSettings = AdapterSettings()
+    new_tokens: tuple[str, ...] = ()
+    """Texts that become one token each; their rows of the embeddings are trained, under an adapter too."""
     precision: Literal["float32", "bfloat16_mixed", "bfloat16"] = "float32"
     """`bfloat16_mixed`: weights in float32, matrix products in bfloat16. `bfloat16`: the frozen base in bfloat16,
     adapters in float32 (adapters only)."""
@@ -84,4 +123,10 @@ class TrainingSettings(Spec):
     def _consistent(self) -> "TrainingSettings":
         if self.precision == "bfloat16" and self.adapter.kind == "none":
             raise ValueError("precision bfloat16 needs an adapter: small updates vanish in bfloat16 weights")
+        if self.adapter.init == "pissa" and self.precision == "bfloat16":
+            raise ValueError("init pissa needs float32 weights to be undone exactly: set precision to bfloat16_mixed")
+        if self.adapter.kind == "qlora" and self.precision != "bfloat16":
+            raise ValueError("adapter.kind qlora computes in bfloat16: set precision to bfloat16")
+        if self.new_tokens and self.adapter.kind == "none" and (self.adapter.last_layers or self.adapter.only):
+            raise ValueError("new_tokens need their rows of the embeddings trained: use an adapter, or tune everything")
         return self
