@@ -149,7 +149,7 @@ def main() -> None:
                 rows.append(row(f"{check}, {count} records", [used], None, "CPU-s per 100k records"))
             for one in rows[-len(found["by_check"]) - 2 :][:14]:
                 print(one["what"], one["ours"], one["unit"], file=sys.stderr, flush=True)
-    save("battery", rows)
+            save("battery", rows)
 
 
 if __name__ == "__main__":
