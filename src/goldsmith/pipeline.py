@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from goldsmith.engines.evidence import find_stated
+from goldsmith.engines.reading.identity import digest_of
 from goldsmith.engines.votes import read_votes
 from goldsmith.engines.yaml_file import read_yaml
 from goldsmith.stages import check, collect, diligence, drill, examine, export, promote, release, train
@@ -251,7 +252,7 @@ def _of_file(
     checked, reading = check.check_file(
         path, wanted.entry, format_name=format_name, origin=origin, evals=wanted.evals, votes=wanted.votes
     )
-    asked = _asked(wanted, given, checked, say)
+    asked = _asked(wanted, given, checked, [digest_of(path)], say)
     return diligence.describe_file(path, checked, asked, faulty=len(reading.faults)), checked
 
 
@@ -261,7 +262,8 @@ def _of_stated(ws: Workspace, name: str, wanted: Wanted, say: Say) -> tuple[Dili
     collections = (digest,) if isinstance(stated, Collection) else stated.collections
     texts = [pair for path in wanted.evals for pair in check.eval_texts(path)]
     checked = check.check_collections(ws, collections, wanted.entry, texts)
-    return diligence.describe_stated(ws, digest, stated, checked, _asked(wanted, given, checked, say)), stated
+    asked = _asked(wanted, given, checked, diligence.data_of(ws, stated), say)
+    return diligence.describe_stated(ws, digest, stated, checked, asked), stated
 
 
 def _given(wanted: Wanted) -> Coverage | None:
@@ -271,7 +273,9 @@ def _given(wanted: Wanted) -> Coverage | None:
     return None if wanted.coverage is None else diligence.read_coverage(wanted.coverage)
 
 
-def _asked(wanted: Wanted, given: Coverage | None, checked: check.Checked, say: Say) -> diligence.Asked:
+def _asked(
+    wanted: Wanted, given: Coverage | None, checked: check.Checked, data: Sequence[Digest], say: Say
+) -> diligence.Asked:
     checks = check.checks_of(wanted.entry)
     votes = read_votes(wanted.votes) if wanted.votes else []
     coverage = given
@@ -285,5 +289,5 @@ def _asked(wanted: Wanted, given: Coverage | None, checked: check.Checked, say: 
             allowed_tools=None if wanted.entry.allowed_tools is None else frozenset(wanted.entry.allowed_tools),
         )
         coverage = drill.drill_rows(checked.rows, checks, context, progress=say, **DRILL)
-    power, told = diligence.power_of(coverage, len(checked.rows), given=given is not None)
+    power, told = diligence.power_of(coverage, data if given is not None else None)
     return diligence.Asked(checks=checks, off=wanted.entry.off, votes=votes, power=power, power_told=told)

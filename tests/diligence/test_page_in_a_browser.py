@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from goldsmith import pipeline
+from goldsmith.engines.reading.identity import digest_of
 from goldsmith.types.coverage import Cell, Coverage
 from goldsmith.types.recipe import CheckEntry
 
@@ -47,6 +48,7 @@ def page_file(
     coverage = Coverage(
         rows=110, rows_in_all=110, sources=4, pool="measurement", seed=0, draws_asked=3, line=0.99, clean_above=0.0,
         checks=("duplicates",), cells=cells, cpu_s=1.0, cut_short="<b onmouseover=window.ran=7>",
+        data=digest_of(rows),
     )  # fmt: skip
     (folder / "coverage.json").write_text(json.dumps(coverage.model_dump(mode="json")))
     wanted = pipeline.Wanted(

@@ -15,6 +15,7 @@ from goldsmith.cli.main import cli
 from goldsmith.engines.diligence.assemble import assemble
 from goldsmith.engines.diligence.material import Material
 from goldsmith.engines.diligence.page import render
+from goldsmith.engines.reading.identity import digest_of
 from goldsmith.engines.screening import screen
 from goldsmith.stages.collect import collect
 from goldsmith.stages.diligence import sensitive
@@ -139,12 +140,13 @@ def test_a_drills_result_is_told_weakest_first(lines: Lines, spoilt: Rows, tmp_p
     )  # fmt: skip
     coverage = Coverage(
         rows=350, rows_in_all=350, sources=5, pool="measurement", seed=0, draws_asked=5, line=0.99, clean_above=0.01,
-        checks=("duplicates",), cells=cells, cpu_s=1.0,
+        checks=("duplicates",), cells=cells, cpu_s=1.0, data=digest_of(lines(tmp_path / "rows.jsonl", spoilt)),
     )  # fmt: skip
     given = tmp_path / "coverage.json"
     given.write_text(json.dumps({**coverage.model_dump(mode="json"), "remark": "of a drill", "blind_to": []}))
     wanted = pipeline.Wanted(CheckEntry(), coverage=given)
-    value, page = made(lines(tmp_path / "rows.jsonl", spoilt), tmp_path / "report.html", wanted)
+    value, page = made(tmp_path / "rows.jsonl", tmp_path / "report.html", wanted)
+    assert "of this very data" in value.power_told
     first = text_of(page).split("Source by source")[0]
     assert "Power not measured" not in first
     assert "random flips (50)" in first
@@ -154,8 +156,16 @@ def test_a_drills_result_is_told_weakest_first(lines: Lines, spoilt: Rows, tmp_p
     assert "2 of 3" in first  # of three attacks that had a place, two are found in their largest size
     assert first.index("random flips") < first.index("entity promotion") < first.index("annotator collusion")
     lines(tmp_path / "rows.jsonl", spoilt[:200])
-    value, _ = made(tmp_path / "rows.jsonl", tmp_path / "other.html", wanted)
-    assert "of data of another size" in value.power_told
+    value, page = made(tmp_path / "rows.jsonl", tmp_path / "other.html", wanted)
+    assert value.power == ()
+    assert "is of other data" in value.power_told
+    assert str(coverage.data) in value.power_told
+    assert "its figures are not shown" in text_of(page)
+    assert "random flips (50)" not in text_of(page)
+    given.write_text(json.dumps(coverage.model_copy(update={"data": None}).model_dump(mode="json")))
+    value, _ = made(lines(tmp_path / "rows.jsonl", spoilt), tmp_path / "old.html", wanted)
+    assert value.power == ()
+    assert "data that it does not name" in value.power_told
     given.write_text('{"rows": 3}')
     with pytest.raises(BadInput, match="not a drill's result"):
         made(tmp_path / "rows.jsonl", tmp_path / "bad.html", wanted)

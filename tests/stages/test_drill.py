@@ -163,6 +163,7 @@ def test_no_rows_is_an_error_and_one_row_is_not(tmp_path: Path) -> None:
     one = tmp_path / "one.jsonl"
     one.write_text(json.dumps(examples.chats(1)[0]) + "\n")
     made = drill_file(one, CheckEntry(), records=(10,), draws=1)
+    assert made.data == "sha256:" + hashlib.sha256(one.read_bytes()).hexdigest()
     assert all(cell.inapplicable for cell in made.cells)
 
 

@@ -1,6 +1,5 @@
 """Checked data -> a due-diligence report: JSON, an HTML page and, in a workspace, a signed statement with its proof."""
 
-import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -16,6 +15,7 @@ from goldsmith.engines.diligence.material import Material
 from goldsmith.engines.diligence.page import render
 from goldsmith.engines.diligence.power import of_coverage
 from goldsmith.engines.evidence import left_out_of
+from goldsmith.engines.reading.identity import digest_of
 from goldsmith.engines.screening import Screening
 from goldsmith.trust import canonical, clock
 from goldsmith.trust import diligence as proofs
@@ -28,7 +28,7 @@ from goldsmith.types.coverage import Coverage
 from goldsmith.types.diligence import Diligence, Power, Subject
 from goldsmith.types.errors import BadInput, Unavailable
 from goldsmith.types.finding import Finding, SourceVerdict
-from goldsmith.types.lineage import Collection, Release
+from goldsmith.types.lineage import Collection, Delivery, Release
 from goldsmith.types.record import Record, Text
 
 GUARDS = ("secrets", "personal_data")
@@ -121,9 +121,21 @@ def read_coverage(path: Path) -> Coverage:
         ) from error
 
 
-def power_of(coverage: Coverage | None, rows: int, *, given: bool) -> tuple[tuple[Power, ...], str]:
-    """A drill's cells and how they came about; nothing, and no word, without a drill."""
-    return ((), "") if coverage is None else of_coverage(coverage, rows, given=given)
+def power_of(coverage: Coverage | None, data: Sequence[Digest] | None) -> tuple[tuple[Power, ...], str]:
+    """A drill's cells and how they came about; nothing, and no word, without a drill. `data`: see `of_coverage`."""
+    return ((), "") if coverage is None else of_coverage(coverage, data)
+
+
+def data_of(ws: Workspace, stated: Release | Collection) -> list[Digest]:
+    """The delivered file of a collection, or of a release that is of one delivery: what a drill of the same data names.
+
+    The drill of one file says nothing of a release of several: none is named then.
+    """
+    if isinstance(stated, Release):
+        if len(stated.collections) != 1:
+            return []
+        stated = ws.store.get_artifact(stated.collections[0], Collection)
+    return [ws.store.get_artifact(stated.delivery, Delivery).file]
 
 
 def write(value: Diligence, out: Path, ws: Workspace | None = None) -> Written:
@@ -150,18 +162,6 @@ def sign(ws: Workspace, value: Diligence, page: Digest) -> Statement:
         report = ws.store.put_artifact(value)
         said = {"report": report, "page": page, "verdict": value.verdict.value}
         return ws.attest("due-diligence", {value.subject.what: value.subject.digest}, said, role="operator")
-
-
-def digest_of(path: Path) -> Digest:
-    """The digest of a file's bytes; of a folder, that of its files' names and digests, sorted."""
-    if not path.is_dir():
-        return canonical.file_digest(path)
-    files = sorted(one for one in path.rglob("*") if one.is_file())
-    told = {one.relative_to(path).as_posix(): canonical.file_digest(one) for one in files}
-    state = hashlib.sha256()
-    for name, digest in told.items():
-        state.update(f"{digest} {name}\n".encode())
-    return f"sha256:{state.hexdigest()}"
 
 
 def sensitive(texts: Sequence[str]) -> list[bool]:

@@ -8,6 +8,7 @@ from typing import Any, cast
 from goldsmith import plugins
 from goldsmith.engines.drilling import SIZES, Base, drill
 from goldsmith.engines.nearest import turns_of
+from goldsmith.engines.reading.identity import digest_of
 from goldsmith.engines.reading.read import read
 from goldsmith.engines.votes import read_votes
 from goldsmith.types.attack import Attack, Pool
@@ -56,7 +57,8 @@ def drill_file(
     checks = cast(list[Check], plugins.build_all("checks", entry.settings, entry.off))
     if not rows:
         raise BadInput("the file has no usable rows", where=str(path), found="0 rows", allowed="at least one")
-    return drill_rows(rows, checks, context, attacks=attacks, most_rows=most_rows, **settings)
+    told = drill_rows(rows, checks, context, attacks=attacks, most_rows=most_rows, **settings)
+    return told.model_copy(update={"data": digest_of(path)})
 
 
 def drill_rows(

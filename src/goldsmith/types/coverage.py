@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from goldsmith.types.artifact import Frozen, Real, SafeInt
+from goldsmith.types.artifact import Digest, Frozen, Real, SafeInt
 from goldsmith.types.attack import Pool
 
 
@@ -38,7 +38,8 @@ class Coverage(Frozen):
 
     `rows`: how many rows were drilled, of `rows_in_all`. `line`: the value of `combined` that counts as found;
     `clean_above`: the share of the untouched rows beyond it. `clean_quarantined`: source x batches that are
-    quarantined without anything planted. `cut_short`: why there are fewer draws than `draws_asked`.
+    quarantined without anything planted. `cut_short`: why there are fewer draws than `draws_asked`. `data`: the digest
+    of the file that was drilled; None where rows in memory were.
     """
 
     kind: Literal["coverage"] = "coverage"
@@ -56,6 +57,7 @@ class Coverage(Frozen):
     cells: tuple[Cell, ...]
     cpu_s: Real
     cut_short: str | None = None
+    data: Digest | None = None
 
     def of(self, attack: str) -> tuple[Cell, ...]:
         """The cells of one attack, fewest records first."""

@@ -1,12 +1,22 @@
 """A drill's coverage matrix as the report tells it."""
 
+from collections.abc import Sequence
+
+from goldsmith.types.artifact import Digest
 from goldsmith.types.coverage import Coverage
 from goldsmith.types.diligence import Power
 
 
-def of_coverage(coverage: Coverage, rows: int, *, given: bool) -> tuple[tuple[Power, ...], str]:
-    """The cells, and how they came about. `rows`: records of the report's data; `given`: whether the matrix came from a
-    file, so that nothing but its size says what it was measured on."""
+def of_coverage(coverage: Coverage, data: Sequence[Digest] | None) -> tuple[tuple[Power, ...], str]:
+    """The cells, and how they came about. `data`: the digests that name the report's data, if the matrix came from a
+    file; a matrix of other data, or of data it does not name, is told and its cells are not."""
+    if data is not None and coverage.data not in data:
+        other = "other data" if coverage.data else "data that it does not name"
+        return (), (
+            f"The drill given with --coverage is of {other} ({coverage.data or 'no digest'}, {coverage.rows_in_all:,} "
+            f"records; this report is about {', '.join(data) or 'several deliveries'}). It says nothing about how well "
+            "attacks would be found here, and its figures are not shown."
+        )
     cells = tuple(
         Power(
             attack=cell.attack, records=cell.records, draws=cell.draws, caught=cell.tpr, low=cell.tpr_low,
@@ -21,10 +31,8 @@ def of_coverage(coverage: Coverage, rows: int, *, given: bool) -> tuple[tuple[Po
         f"{len(coverage.checks)} checks. {100 * coverage.clean_above:.1f} % of the untouched records lie above "
         "the line."
     )
-    if given and coverage.rows_in_all != rows:
-        told += f" It was given with --coverage and is of data of another size: this report is about {rows:,} records."
-    elif given:
-        told += " It was given with --coverage."
+    if data is not None:
+        told += f" It was given with --coverage, and is of this very data ({coverage.data})."
     if coverage.cut_short:
         told += f" It was cut short: {coverage.cut_short}."
     return cells, told
