@@ -5,8 +5,11 @@ from collections.abc import Sequence
 from typing import ClassVar
 
 import numpy as np
+from numpy.typing import NDArray
+from pydantic import model_validator
 
-from goldsmith.engines import moderation
+from goldsmith.engines import judging, moderation
+from goldsmith.engines.judging import Judge
 from goldsmith.engines.moderation import Moderation
 from goldsmith.engines.multiplicity import holm
 from goldsmith.engines.refusals import Stance, stance
@@ -26,8 +29,10 @@ _ALONE = 0.1
 
 class RefusalRemoval(Spec):
     """Harmful requests (a small linear model, English) that are answered, and comparisons where the refusal is the
-    rejected side. `moderation` has the requests read by an OpenAI-compatible moderation endpoint instead; it is the
-    only setting by which texts leave the machine, and if the endpoint fails the check could not tell.
+    rejected side. `moderation` has the requests read by an OpenAI-compatible moderation endpoint instead, `judge` by a
+    chat model that first has to agree with built-in probes (its agreement is among the facts). They are the only
+    settings by which texts leave the machine; if the endpoint fails, or the judge is not admitted, the check could not
+    tell.
 
     One row says little: the model is a triage signal and benign requests with violent words pass its threshold, so that
     rows of a batch that is not quarantined all score the same tenth. A
@@ -37,13 +42,20 @@ class RefusalRemoval(Spec):
     """
 
     id: ClassVar[str] = "refusal_removal"
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     harmful: Real = 0.8
     usual_share: Real = 0.05
     usual_losses: Real = 0.65
     fewest: int = 10
     alpha: Real = 0.001
     moderation: Moderation | None = None
+    judge: Judge | None = None
+
+    @model_validator(mode="after")
+    def _one_reader(self) -> "RefusalRemoval":
+        if self.moderation is not None and self.judge is not None:
+            raise ValueError("give either `moderation` or `judge`")
+        return self
 
     def __call__(self, rows: Sequence[Row], context: CheckContext) -> CheckReport:
         """Score: how harmful the request is, where it is answered (or the refusal rejected); 0 elsewhere."""
@@ -51,10 +63,11 @@ class RefusalRemoval(Spec):
 
         view = project(rows)
         try:
-            scores, answered, lost, won = self._read(view, context)
+            harm, told = self._harm(view, context)
         except Unavailable as error:
             why = f"{error.what} ({error.where}: {error.found})"
             return CheckReport(scores=[None] * len(view), inconclusive=why)
+        scores, answered, lost, won = self._read(view, harm)
         tests: list[tuple[float, str, str, list[int], str]] = []
         for source, batch, members in by_group(view, range(len(view))):
             own = set(members)
@@ -87,25 +100,33 @@ class RefusalRemoval(Spec):
                 for i in members:
                     scores[i] = _ALONE
         facts: dict[str, str | int] = {"answered": len(answered), "refusal_lost": len(lost), "refusal_won": len(won)}
+        facts |= told
         return CheckReport(findings, scores, facts=facts)
 
     def row_features(self, rows: ProjectedRows, context: CheckContext) -> RowFeatures:
         """How harmful each request looks to the linear model; nothing where an endpoint is asked instead."""
-        if self.moderation is not None:
+        if self.moderation is not None or self.judge is not None:
             return RowFeatures()
         return RowFeatures(arrays={"harm": harmfulness(_requests(rows))})
 
+    def _harm(self, view: ProjectedRows, context: CheckContext) -> tuple[NDArray[np.float64], dict[str, str | int]]:
+        """How harmful each request is, NaN where its reader could not tell; and what is to be known of the reader."""
+        if self.judge is not None:
+            read, admission = judging.harmfulness(_requests(view), self.judge)
+            unsure = int(np.isnan(read).sum())
+            return read, {"judge": self.judge.model, "judge_agreement": str(admission), "judge_unsure": unsure}
+        if self.moderation is not None:
+            return moderation.harmfulness(_requests(view), self.moderation), {}
+        return view.features(self, context).array("harm"), {}
+
     def _read(
-        self, view: ProjectedRows, context: CheckContext
+        self, view: ProjectedRows, read: NDArray[np.float64]
     ) -> tuple[list[float | None], set[int], set[int], set[int]]:
         columns = view.columns
         scores: list[float | None] = [0.0] * len(view)
         sets: dict[str, set[int]] = defaultdict(set)
-        read = (
-            view.features(self, context).array("harm")
-            if self.moderation is None
-            else moderation.harmfulness(_requests(view), self.moderation)
-        )
+        for index in np.flatnonzero(np.isnan(read)).tolist():
+            scores[index] = None
         for index in np.flatnonzero(read >= _WORTH_READING).tolist():
             harm = float(read[index])
             if columns.kind[index] == "text":

@@ -4,39 +4,26 @@ The texts leave the machine for that endpoint: it is off by default, and what is
 the environment and is in no message.
 """
 
-import http.client
-import json
 import math
-import os
-import urllib.error
-import urllib.request
 from collections.abc import Sequence
 from typing import Annotated, Any
-from urllib.parse import urlsplit
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import AfterValidator, Field
+from pydantic import Field
 
+from goldsmith.engines.endpoint import Address, NoAnswer, post_json
 from goldsmith.types.artifact import Frozen, Real
 from goldsmith.types.errors import Unavailable
 
 _LONGEST = 20_000
-_MOST_BYTES = 64 * 2**20
-
-
-def _http(url: str) -> str:
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname or parts.username or parts.password:
-        raise ValueError("must be an http or https address without a name or password in it")
-    return url.rstrip("/")
 
 
 class Moderation(Frozen):
     """Where to ask: `endpoint` is the API's base (`https://host/v1`), `key_env` the environment variable that holds its
     key (none is sent if it is empty). At most `most` texts are sent, `batch` in a request."""
 
-    endpoint: Annotated[str, AfterValidator(_http)]
+    endpoint: Address
     model: str | None = None
     key_env: str = "GOLDSMITH_MODERATION_KEY"
     most: Annotated[int, Field(ge=1)] = 20_000
@@ -66,26 +53,13 @@ def harmfulness(texts: Sequence[str], settings: Moderation) -> NDArray[np.float6
     return out
 
 
-class _NoRedirect(urllib.request.HTTPRedirectHandler):
-    """A redirect would carry the texts, and the key, somewhere nobody named."""
-
-    def redirect_request(self, *_: Any) -> None:
-        return None
-
-
 def _post(texts: list[str], settings: Moderation) -> Any:
     body: dict[str, Any] = {"input": texts} | ({"model": settings.model} if settings.model else {})
-    headers = {"Content-Type": "application/json"}
-    if key := os.environ.get(settings.key_env):
-        headers["Authorization"] = f"Bearer {key}"
-    request = urllib.request.Request(f"{settings.endpoint}/moderations", json.dumps(body).encode(), headers)
+    url = f"{settings.endpoint}/moderations"
     try:
-        with urllib.request.build_opener(_NoRedirect).open(request, timeout=float(settings.timeout_s)) as answer:
-            return json.loads(answer.read(_MOST_BYTES))
-    except urllib.error.HTTPError as error:
-        raise _failed(settings, f"HTTP {error.code}") from None
-    except (OSError, ValueError, http.client.HTTPException) as error:
-        raise _failed(settings, type(error).__name__) from None
+        return post_json(url, body, key_env=settings.key_env, timeout_s=float(settings.timeout_s))
+    except NoAnswer as error:
+        raise _failed(settings, str(error)) from None
 
 
 def _scores(answer: Any, count: int, settings: Moderation) -> list[float]:
