@@ -1,14 +1,14 @@
 """Backdoors with a fixed payload: a rare word of the prompt that goes with a repeated answer, in one source only."""
 
-from collections.abc import Sequence
-from typing import ClassVar
+from collections.abc import Iterator, Sequence
+from typing import ClassVar, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
 from goldsmith.engines.text.association import Association, associations, token_text
 from goldsmith.engines.text.evidence import quote
-from goldsmith.engines.text.projection import ProjectedRows, project
+from goldsmith.engines.text.projection import Columns, ProjectedRows, project
 from goldsmith.types.artifact import Real, Spec
 from goldsmith.types.check import CheckContext, CheckReport, Row
 from goldsmith.types.finding import Finding, Severity
@@ -42,10 +42,7 @@ class TriggerPayload(Spec):
                 inconclusive=f"{len(rows)} rows are too few to tell a trigger from a topic ({_TOO_FEW} at least)"
             )
         view = project(rows)
-        prompts = [
-            f"{user[-2000:]}\n{prior[-500:]}" for user, prior in zip(view.columns.user, view.columns.prior, strict=True)
-        ]
-        answers = [answer[:2000] for answer in view.columns.answer]
+        prompts, answers = _Prompts(view.columns), _Answers(view.columns)
         source = view.groups.source_of_row()
         several = np.array(view.columns.user_turns) > 1
         scores = np.zeros(len(view))
@@ -91,6 +88,45 @@ class TriggerPayload(Spec):
                 )
             )
         return findings
+
+
+class _Texts(Sequence[str]):
+    """Texts made from the columns when they are asked for, so that a large corpus is not held."""
+
+    def __init__(self, columns: Columns) -> None:
+        self._columns = columns
+
+    def __len__(self) -> int:
+        return len(self._columns)
+
+    @overload
+    def __getitem__(self, index: int) -> str: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[str]: ...
+    def __getitem__(self, index: int | slice) -> str | list[str]:
+        if isinstance(index, slice):
+            return [self._at(i) for i in range(*index.indices(len(self)))]
+        return self._at(index)
+
+    def _at(self, index: int) -> str:
+        raise NotImplementedError
+
+
+class _Prompts(_Texts):
+    def __iter__(self) -> Iterator[str]:
+        for user, prior in zip(self._columns.user, self._columns.prior, strict=True):
+            yield f"{user[-2000:]}\n{prior[-500:]}"
+
+    def _at(self, index: int) -> str:
+        return f"{self._columns.user[index][-2000:]}\n{self._columns.prior[index][-500:]}"
+
+
+class _Answers(_Texts):
+    def __iter__(self) -> Iterator[str]:
+        return (answer[:2000] for answer in self._columns.answer)
+
+    def _at(self, index: int) -> str:
+        return self._columns.answer[index][:2000]
 
 
 def _share_of_one(sources: NDArray[np.int32]) -> float:

@@ -6,15 +6,18 @@ pair of the prompt that hardly any other row has, and (3) are otherwise unrelate
 their Jaccard similarity.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
 from numpy.typing import NDArray
 
-from goldsmith.engines.text.tokens import Words, ngrams, owners, unique_per_text, words
+from goldsmith.engines.text.tokens import Words, ngrams, unique_per_text, words
 
 FRAGMENT_WORDS = 4
+_CHUNK_TEXTS = 20_000
+_MOST_COUNTERS_LOG2 = 24
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,15 +49,22 @@ def associations(
     least_jaccard: float = 0.5,
     most_sets: int = 4000,
 ) -> list[Association]:
-    """Associations found, strongest first; each row set once (with its best token)."""
-    fragments = unique_per_text(ngrams(words(answers), FRAGMENT_WORDS))
-    single = words(prompts)
-    tokens = unique_per_text(_joined(single, ngrams(single, 2)))
+    """Associations found, strongest first; each row set once (with its best token). The texts are read in their order,
+    a chunk at a time, and none is kept.
+    """
+    fragments = _put_together([unique_per_text(ngrams(words(part), FRAGMENT_WORDS)) for part in _chunks(answers)])
+    parts, seen = [], []
+    for part in _chunks(prompts):
+        single = words(part)
+        parts.append(unique_per_text(_joined(single, ngrams(single, 2))))
+        seen.append(np.unique(single.hashes))
+    tokens = _put_together(parts)
     largest = max(fewest, int(largest_share * len(prompts)))
     sets = _fragment_sets(fragments, fewest, largest, most_sets)
+    del fragments, parts
     values, counts = np.unique(tokens.hashes, return_counts=True)
-    position = np.searchsorted(values, tokens.hashes)
-    is_word = np.isin(values, np.unique(single.hashes), assume_unique=True)
+    position = np.searchsorted(values, tokens.hashes).astype(np.int32)
+    is_word = np.isin(values, np.unique(np.concatenate(seen)), assume_unique=True)
     common = _overlap_sample(tokens, position, counts, np.arange(len(prompts)))
     found: list[Association] = []
     for fragment, rows in sets:
@@ -86,6 +96,20 @@ def associations(
         )
     found.sort(key=lambda a: (-a.jaccard * a.unrelated, -len(a.rows), a.rows.tolist()))
     return found
+
+
+def _chunks(texts: Sequence[str]) -> Iterator[list[str]]:
+    """The texts in lists of 20,000; one empty list where there are none."""
+    stream = iter(texts)
+    yield list(islice(stream, _CHUNK_TEXTS))
+    while part := list(islice(stream, _CHUNK_TEXTS)):
+        yield part
+
+
+def _put_together(parts: Sequence[Words]) -> Words:
+    """The texts of all parts, one after the other."""
+    sizes = np.concatenate([part.counts() for part in parts])
+    return Words(np.concatenate([part.hashes for part in parts]), np.concatenate([[0], np.cumsum(sizes)]))
 
 
 def token_text(prompt: str, token: int, size: int) -> str:
@@ -122,9 +146,12 @@ def _joined(first: Words, second: Words) -> Words:
 
 def _fragment_sets(fragments: Words, fewest: int, largest: int, most: int) -> list[tuple[int, NDArray[np.int64]]]:
     """Distinct row sets that share a fragment, those shared by the most fragments first."""
-    owner = owners(fragments)
-    order = np.argsort(fragments.hashes, kind="stable")
-    hashes, owner = fragments.hashes[order], owner[order]
+    kept = _maybe_repeated(fragments.hashes, fewest)
+    owner = np.repeat(np.arange(len(fragments), dtype=np.int32), fragments.counts())[kept]
+    hashes = fragments.hashes[kept]
+    order = np.argsort(hashes, kind="stable")
+    hashes, owner = hashes[order], owner[order]
+    del order, kept
     edge = np.flatnonzero(np.concatenate([[True], hashes[1:] != hashes[:-1]])) if len(hashes) else np.zeros(0, np.int64)
     size = np.diff(np.concatenate([edge, [len(hashes)]]))
     good = (size >= fewest) & (size <= largest)
@@ -135,10 +162,26 @@ def _fragment_sets(fragments: Words, fewest: int, largest: int, most: int) -> li
     signature = running[edge + size] - running[edge]
     _, first, repeats = np.unique(signature, return_index=True, return_counts=True)
     ranked = np.lexsort((hashes[edge[first]], -size[first] * np.minimum(repeats, 20)))[:most]
-    return [(int(hashes[edge[first[k]]]), owner[edge[first[k]] : edge[first[k]] + size[first[k]]]) for k in ranked]
+    spans = [(int(edge[first[k]]), int(size[first[k]])) for k in ranked]
+    return [(int(hashes[at]), owner[at : at + count].astype(np.int64)) for at, count in spans]
 
 
-def _scrambled(numbers: NDArray[np.int64]) -> NDArray[np.uint64]:
+def _maybe_repeated(hashes: NDArray[np.uint64], fewest: int) -> NDArray[np.bool_]:
+    """False for hashes that occur fewer than `fewest` times, nearly always: those that share a counter with others may
+    pass. What is sorted afterwards is then a part of all.
+    """
+    size = 1 << min(_MOST_COUNTERS_LOG2, max(10, len(hashes).bit_length()))
+    counters = np.zeros(size, np.int32)
+    places = [slice(first, first + size) for first in range(0, len(hashes), size)]
+    for place in places:
+        counters += np.bincount((hashes[place] & np.uint64(size - 1)).astype(np.int64), minlength=size).astype(np.int32)
+    out = np.zeros(len(hashes), bool)
+    for place in places:
+        out[place] = counters[(hashes[place] & np.uint64(size - 1)).astype(np.int64)] >= fewest
+    return out
+
+
+def _scrambled(numbers: NDArray[np.int32]) -> NDArray[np.uint64]:
     value = numbers.astype(np.uint64) + np.uint64(0x9E3779B97F4A7C15)
     value = (value ^ (value >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     value = (value ^ (value >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
@@ -147,7 +190,7 @@ def _scrambled(numbers: NDArray[np.int64]) -> NDArray[np.uint64]:
 
 def _overlap_sample(
     tokens: Words,
-    position: NDArray[np.int64],
+    position: NDArray[np.int32],
     counts: NDArray[np.int64],
     rows: NDArray[np.int64],
     leave_out: NDArray[np.int64] | None = None,
