@@ -1,4 +1,4 @@
-"""GRPO, RLOO and RAFT: the reward rises near the reference, runs repeat and resume, and what is wrong stops them."""
+"""GRPO, RLOO, PPO and RAFT: rewards rise near the reference, runs repeat and resume, what is wrong stops them."""
 
 import hashlib
 import json
@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from goldsmith import plugins
 from goldsmith.engines.training import driver
@@ -22,7 +23,7 @@ from goldsmith.types.record import Conversation, Message, Record, Role, TextPart
 from goldsmith.types.reward import Rewarded, Sampled, Unrewarded
 
 WORDS = ("fox", "dog", "mail", "meeting", "four", "nine", "tool", "Ann")
-METHODS = ("grpo", "rloo", "raft")
+METHODS = ("grpo", "rloo", "ppo", "raft")
 
 
 @pytest.fixture(autouse=True)
@@ -111,14 +112,26 @@ def digest(folder: Path) -> str:
         ("grpo", {"loss": "dr_grpo", "scale": "none", "learning_rate": 1e-2, "minibatches": 2, "epsilon_high": 0.28}),
         ("grpo", {"ratio": "sequence", "loss": "grpo", "adapter": {"kind": "none"}}),
         ("rloo", {"beta": 0.01, "normalise": True, "learning_rate": 1e-2}),
+        (
+            "ppo",
+            {
+                "max_steps": 35,
+                "inner_epochs": 2,
+                "batch_size": 8,
+                "beta": 0.005,
+                "learning_rate": 1e-2,
+                "smoothing": 1.0,
+            }
+            | {"group_size": 8},
+        ),
         ("raft", {"learning_rate": 1e-2, "group_size": 24, "batch_size": 8}),
     ],
-    ids=["grpo", "dr_grpo", "gspo-full", "rloo", "raft"],
+    ids=["grpo", "dr_grpo", "gspo-full", "rloo", "ppo", "raft"],
 )
 def test_the_reward_rises_near_the_reference(
     tiny_base: Path, tmp_path: Path, name: str, settings: dict[str, Any]
 ) -> None:
-    run_training(job(tiny_base, tmp_path, name, max_steps=25, **settings))
+    run_training(job(tiny_base, tmp_path, name, **{"max_steps": 25, **settings}))
     rounds = [line for line in logged(tmp_path) if "reward" in line]
     rewards = [one["reward"] for one in rounds]
     before, after = rewards[:5], rewards[-5:]
@@ -129,7 +142,7 @@ def test_the_reward_rises_near_the_reference(
     assert max(one["logprob_gap"] for one in rounds) < 1e-4
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", ["grpo", "rloo", "raft"])
 def test_a_reward_that_is_the_same_for_all_teaches_nothing(tiny_base: Path, tmp_path: Path, name: str) -> None:
     base = load_model(tiny_base).state_dict()
     full = {"adapter": {"kind": "none"}}
@@ -271,3 +284,27 @@ def test_a_missing_reward_and_a_record_that_asks_nothing_are_named(tiny_base: Pa
     mute = Record(content=Conversation(messages=(said("assistant", "I begin."),)))
     with pytest.raises(BadInput, match="nothing is asked"):
         run_training(replace(one, records=[mute]))
+
+
+def test_the_value_head_learns_what_to_expect(tiny_base: Path, tmp_path: Path) -> None:
+    """Every answer is worth 2, so that is what its tokens lead one to expect, and no answer is better than expected."""
+    run_training(
+        job(
+            tiny_base,
+            tmp_path,
+            "ppo",
+            Judge(lambda _: 2.0),
+            beta=0.0,
+            max_steps=30,
+            value_weight=1.0,
+            value_epsilon=10.0,
+            learning_rate=1e-2,
+            smoothing=1.0,
+        )
+    )
+    rounds = logged(tmp_path)
+    assert rounds[0]["value"] == 0
+    assert rounds[-1]["value"] == pytest.approx(2, abs=0.3)
+    assert rounds[-1]["value_loss"] < rounds[0]["value_loss"] / 10
+    names = set(load_file(str(tmp_path / "out" / "adapter_model.safetensors")))
+    assert not any("value" in name for name in names)

@@ -166,6 +166,7 @@ class Policy:
         self.decoder = _decoder_of(self.inner)
         self.mixed = settings.precision == "bfloat16_mixed"
         self._kept: dict[str, torch.Tensor] = {}
+        self.value_head: torch.nn.Linear | None = None
 
     @property
     def shares(self) -> bool:
@@ -180,7 +181,16 @@ class Policy:
 
     def trainable(self) -> list[tuple[str, torch.nn.Parameter]]:
         """Names and tensors that are trained, in a fixed order."""
-        return [(name, p) for name, p in self.model.named_parameters() if p.requires_grad]
+        own = [] if self.value_head is None else [(f"value_head.{n}", p) for n, p in self.value_head.named_parameters()]
+        return [(name, p) for name, p in self.model.named_parameters() if p.requires_grad] + own
+
+    def add_value_head(self) -> None:
+        """A linear layer over the last hidden state that learns what is still to come; it begins at 0, is trained and
+        checkpointed with the model, and is no part of what is saved."""
+        width = self.inner.get_output_embeddings().weight.shape[1]
+        self.value_head = torch.nn.Linear(width, 1, device=self.device)
+        torch.nn.init.zeros_(self.value_head.weight)
+        torch.nn.init.zeros_(self.value_head.bias)
 
     def head(self) -> losses.Head:
         """How this model turns hidden states into logits."""
@@ -263,6 +273,16 @@ class Policy:
         batch = batch.to(self.device)
         head = replace(self.head(), temperature=temperature)
         return losses.linear_logprobs(self.hidden(batch), batch.labels_N, head)
+
+    def logprobs_and_values(self, batch: Batch, temperature: float = 1.0) -> tuple[torch.Tensor, torch.Tensor]:
+        """`logprobs`, and what the value head expects before each label, float32 [N] both, from one forward."""
+        if self.value_head is None:
+            raise ValueError("this policy has no value head")
+        batch = batch.to(self.device)
+        states_NH = self.hidden(batch)
+        head = replace(self.head(), temperature=temperature)
+        logprobs_N = losses.linear_logprobs(states_NH, batch.labels_N, head)
+        return logprobs_N, self.value_head(states_NH.float()).squeeze(1)
 
     def sequence_logprobs(self, batch: Batch) -> torch.Tensor:
         """Summed log-probability of each trained node [owners], float32."""
@@ -434,6 +454,8 @@ def open_policy(base: str, chat: Chat, settings: TrainingSettings, *, seed: int,
     model.train()
     policy = Policy(model, chat, settings, base)
     policy.start = Start(model) if adapter.init == "pissa" else None
+    if settings.has_value_head:
+        policy.add_value_head()
     return policy
 
 

@@ -115,6 +115,11 @@ class TrainingSettings(Spec):
     """Compute activations again in the backward pass instead of keeping them: less memory, about a third more time."""
 
     @property
+    def has_value_head(self) -> bool:
+        """Whether a head that expects rewards is trained beside the model."""
+        return False
+
+    @property
     def optimizer_steps_per_step(self) -> int:
         """Updates that one step of the method's loop takes."""
         return 1
