@@ -2,13 +2,15 @@
 
 Run: make bench NAME=annotators, or python benchmarks/annotators.py SHARED_DATA_FOLDER [seeds] [part of a name].
 Settings that `results/annotators.json` has on so many seeds already are not measured again, so that a run can be taken
-up where it stopped; remove the file after a change of the detectors. AUC: of the detector's score, bad against honest
-annotators, mean over seeds and the worst seed. Peers, on the first seed only because they are slow: the skill of
-Dawid-Skene (crowd-kit), accuracy on gold alone, cleanlab's annotator quality. `named` and `false`: shares of bad and of
-honest annotators that the check names. Skills of the honest: uniform, .65 to .95.
+up where it stopped, and the page gets its table; remove the file after a change of the detectors. AUC: of the
+detector's score, bad against honest annotators, mean over seeds and the worst seed. Peers, on the first seed only
+because they are slow: the skill of Dawid-Skene (crowd-kit), accuracy on gold alone, cleanlab's annotator quality.
+`named` and `false`: shares of bad and of honest annotators that the check names. Skills of the honest: uniform, .65 to
+.95.
 """
 
 import json
+import re
 import sys
 import time
 import warnings
@@ -35,6 +37,7 @@ from goldsmith.types.errors import Inconclusive
 
 PEER_SEEDS = 1
 PATH = RESULTS / "annotators.json"
+PAGE = Path(__file__).resolve().parents[1] / "docs/concepts/annotators.md"
 
 
 @dataclass(frozen=True)
@@ -264,6 +267,32 @@ def main() -> None:
             continue
         texts = texts or Texts(data)
         keep(measure(one, texts, wanted))
+    page = PAGE.read_text(encoding="utf-8")
+    block = f"<!-- table -->\n{table(saved())}\n<!-- end -->"
+    PAGE.write_text(re.sub(r"<!-- table -->.*?<!-- end -->", lambda _: block, page, flags=re.DOTALL), encoding="utf-8")
+
+
+def table(rows: list[dict[str, Any]]) -> str:
+    """The page's table, one line a setting."""
+    lines = [
+        "| planted | seeds | ours: mean (worst) | Dawid-Skene | cleanlab | named [honest] |",
+        "|---|---|---|---|---|---|",
+    ]
+    for row in sorted(
+        rows, key=lambda row: ("spam", "copies", "collusion", "none").index(row["setting"].split(":")[0])
+    ):
+        what, panel = row["setting"].split("; ")
+        bad, size = panel.removesuffix(" gold").rsplit(", ", 1)[0].split(" of ", 1)
+        size = "" if size == "200, 20000 items x 5" else f" of {size} votes"
+        gold = "" if " 5% gold" in panel else ", no gold"
+        auc = row["auc"]
+        ours = f"{auc['ours']:.3f} ({row['worst_auc']:.3f})" if auc else ""
+        peer = [f"{auc[name]:.3f}" if auc else "" for name in ("Dawid-Skene skill", "cleanlab")]
+        false = max(row["false"].values())
+        named = f"{row['named']:.0%} [{false:.2%}]" if auc else f"[{false:.2%} at most by any check]"
+        cells = f"{what}; {bad}{size}{gold}", str(row["seeds"]), ours, *peer, named
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
 
 
 def saved() -> list[dict[str, Any]]:

@@ -89,6 +89,9 @@ def _bags(texts: list[str]) -> Any:
     bag = preferences.hashed(unique_per_text(single), 0) + preferences.hashed(unique_per_text(ngrams(single, 2)), 1)
     from scipy import sparse
 
+    # Rare words say more (inverse document frequency).
+    often = np.bincount(bag.indices, minlength=bag.shape[1])
+    bag = bag @ sparse.diags(np.log((1 + len(texts)) / (1 + often)) + 1.0)
     norm = np.sqrt(np.asarray(bag.multiply(bag).sum(axis=1)).ravel())
     return sparse.csr_matrix(sparse.diags(1.0 / np.maximum(norm, 1e-9)) @ bag)
 
