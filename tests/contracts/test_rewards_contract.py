@@ -13,7 +13,7 @@ from goldsmith.engines.grading.examples import Example, said
 from goldsmith.types.artifact import Spec
 from goldsmith.types.errors import BadInput
 from goldsmith.types.record import Message, Role, TextPart
-from goldsmith.types.reward import Rewarded, Sampled, Unrewarded
+from goldsmith.types.reward import Episode, Rewarded, Sampled, Unrewarded
 
 NAMES = plugins.names("rewards")
 HOSTILE = (
@@ -22,9 +22,17 @@ HOSTILE = (
 )  # fmt: skip
 
 
+def episode(which: str) -> Sampled:
+    """An episode of the nano tasks that its eval calls solved or failed."""
+    task, trajectory, environment = getattr(plugins.module("evals", "nano_tasks"), which)()
+    return Sampled(task.messages, trajectory.messages, task.tools, episode=Episode(task, trajectory, environment))
+
+
 def examples(name: str) -> list[Any]:
     """(the reward, samples that must get more, samples that must get less)."""
     module = plugins.module("rewards", name)
+    if name == "eval":
+        return [(plugins.build("rewards", name), [episode("solved")], [episode("failed")])]
     found: tuple[Example, ...] = module.examples() if hasattr(module, "examples") else module.EXAMPLES
     return [(plugins.build("rewards", name, settings), more, less) for settings, more, less in found]
 
@@ -42,8 +50,9 @@ def test_declares_itself(name: str) -> None:
     assert kind.id == name
     assert kind.version >= 1
     assert len(inspect.getdoc(kind) or "") > 80
-    with pytest.raises(BadInput, match="unknown setting"):
-        plugins.build("rewards", name, {"no_such_setting": 1})
+    for reward, _, _ in examples(name):
+        with pytest.raises(BadInput, match="unknown setting"):
+            plugins.build("rewards", name, {**reward.model_dump(), "no_such_setting": 1})
     for reward, _, _ in examples(name):
         low, high = reward.bounds
         assert low < high

@@ -1,7 +1,6 @@
 """Is the answer the one in the file?"""
 
 import json
-import math
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +10,7 @@ from pydantic import Field
 
 from goldsmith.engines.call_matching import expected_of, loose
 from goldsmith.engines.eval_files import rows_of, sample, text_field
+from goldsmith.engines.grading.numbers import same_number, stated_number
 from goldsmith.engines.rollout import final_answer, unscored_if_failed
 from goldsmith.engines.sandbox import ReplayEnvironment
 from goldsmith.types.artifact import Spec
@@ -19,8 +19,6 @@ from goldsmith.types.record import Message, Role, TextPart
 from goldsmith.types.score import Score, Scored
 from goldsmith.types.trajectory import Environment, StopReason, Task, Trajectory
 
-_NUMBER = re.compile(r"[-\u2212+]?\$?\d[\d,]*(?:\.\d+)?(?:[eE][-+]?\d+)?|[-\u2212+]?\$?\.\d+")
-_MARKER = "####"
 EXAMPLE_ROWS = [{"question": "What is seven times six?", "answer": "7 * 6 = 42\n#### 42"}]
 
 
@@ -69,7 +67,7 @@ class AnswerMatch(Spec):
         value = row.get(self.answer_field)
         members = value if isinstance(value, list) else [value]
         answers = [text_field({self.answer_field: one}, (self.answer_field,), where) for one in members]
-        if not answers or (self.match == "numeric" and any(_number(answer) is None for answer in answers)):
+        if not answers or (self.match == "numeric" and any(stated_number(answer) is None for answer in answers)):
             raise BadInput(
                 "the reference answer holds no number" if answers else "the row has no reference answer",
                 where=where,
@@ -87,26 +85,12 @@ class AnswerMatch(Spec):
 
 def _same(reference: str, answer: str, how: str) -> bool:
     if how == "numeric":
-        wanted, found = _number(reference), _number(answer)
-        return wanted is not None and found is not None and math.isclose(wanted, found, rel_tol=1e-6, abs_tol=1e-9)
+        wanted, found = stated_number(reference), stated_number(answer)
+        return wanted is not None and found is not None and same_number(wanted, found)
     wanted_text, text = loose(reference), loose(answer)
     if how == "exact" or not wanted_text:
         return wanted_text == text
     return re.search(rf"(?<!\w){re.escape(wanted_text)}(?!\w)", text) is not None
-
-
-def _number(text: str) -> float | None:
-    """The number after the last `####`, else the last number of the text."""
-    tail = text.rpartition(_MARKER)[2] if _MARKER in text else text
-    found = _NUMBER.findall(tail)
-    if not found:
-        return None
-    chosen = found[0] if _MARKER in text else found[-1]
-    try:
-        value = float(chosen.replace(",", "").replace("$", "").replace("\u2212", "-"))
-    except ValueError:
-        return None
-    return value if math.isfinite(value) else None
 
 
 def _said(text: str) -> tuple[Task, Trajectory]:

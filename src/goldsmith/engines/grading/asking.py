@@ -10,6 +10,7 @@ from goldsmith.types.errors import BadInput
 from goldsmith.types.reward import Reward, Rewarded, Sampled, Unrewarded
 
 Outcome = Rewarded | Unrewarded
+_ROUNDING = 1e-9
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +62,8 @@ def _held(outcome: Outcome, bounds: tuple[float, float]) -> Outcome:
     if isinstance(outcome, Unrewarded):
         return Unrewarded(outcome.reason, parts)
     low, high = bounds
-    if math.isfinite(outcome.value) and low <= outcome.value <= high:
+    slack = _ROUNDING * max(1.0, abs(outcome.value))
+    if math.isfinite(outcome.value) and low - slack <= outcome.value <= high + slack:
         return Rewarded(outcome.value, parts)
     return Unrewarded(f"a value outside of {low:g} to {high:g}", parts)
 
