@@ -15,7 +15,9 @@ from goldsmith.types.errors import BadInput
 from goldsmith.types.record import Message, Role, TextPart
 from goldsmith.types.reward import Episode, Rewarded, Sampled, Unrewarded
 
-NAMES = plugins.names("rewards")
+MODELS = {"reward_model", "score_model", "label_model"}
+"""These need a model; their own tests bring one."""
+NAMES = [name for name in plugins.names("rewards") if name not in MODELS]
 HOSTILE = (
     "", " ", "\u0000", "\u202eevil", "{{ item.x }} {{ sample.output_text }}", "борщ варят два часа", "红烧肉",
     "NaN", "1e999", "-1,2,3", "[" * 10_000, '{"a": NaN}', "ab " * 1_700_000, "#### ####",
@@ -57,6 +59,15 @@ def test_declares_itself(name: str) -> None:
         low, high = reward.bounds
         assert low < high
         assert isinstance(reward.needs_reference, bool)
+
+
+@pytest.mark.parametrize("name", sorted(MODELS))
+def test_those_that_ask_a_model_declare_themselves_too(name: str) -> None:
+    kind: Any = plugins.find("rewards", name)
+    assert (kind.id, kind.version >= 1) == (name, True)
+    assert len(inspect.getdoc(kind) or "") > 80
+    with pytest.raises(BadInput):
+        plugins.build("rewards", name, {})
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 
 from goldsmith import nano
+from goldsmith.engines.reward_form import form_of, not_a_writer
 from goldsmith.trust import canonical, durable
 from goldsmith.trust.workspace import Workspace
 from goldsmith.types.artifact import Digest
@@ -116,6 +117,20 @@ def lay_out(ws: Workspace, digest: Digest) -> Path:
             continue
         _copy(ws.store.path(one.digest), target)
     return folder
+
+
+def require_writer(ws: Workspace, digest: Digest) -> None:
+    """Errors: BadInput for a reward model, which answers nobody."""
+    model = ws.store.get_artifact(digest, Model)
+    stored = {one.path: ws.store.path(one.digest) for one in model.files}
+
+    def read(name: str) -> bytes | None:
+        path = stored.get(name)
+        return path.read_bytes() if path is not None and path.is_file() else None
+
+    form = form_of(read)
+    if form is not None:
+        raise not_a_writer(f"{model.name}, {digest}", form)
 
 
 def _copy(source: Path, target: Path) -> None:

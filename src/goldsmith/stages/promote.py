@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from goldsmith.engines.lineage import ancestry
+from goldsmith.engines.model_files import require_writer
 from goldsmith.engines.yaml_file import read_yaml
 from goldsmith.trust.workspace import Workspace
 from goldsmith.types.artifact import Digest, Frozen
@@ -29,9 +30,10 @@ def promote(ws: Workspace, examination_digest: Digest, policy: PromotionPolicy) 
     """Judge an examined model by `policy` and sign the verdict.
 
     Fail if any rule fails; else inconclusive if any could not be told; else pass. A withdrawn model, or one with
-    anything withdrawn in its ancestry, fails.
+    anything withdrawn in its ancestry, fails. Errors: BadInput for a reward model, which can answer nobody.
     """
     examination = ws.store.get_artifact(examination_digest, Examination)
+    require_writer(ws, examination.model)
     rules = [_apply(rule, examination.results) for rule in policy.rules]
     rules += _lineage_rules(ws, examination.model, policy)
     outcomes = {rule.outcome for rule in rules}
@@ -56,7 +58,9 @@ def promote(ws: Workspace, examination_digest: Digest, policy: PromotionPolicy) 
 
 
 def admit(ws: Workspace, model: Digest, reason: str) -> None:
-    """The operator takes responsibility for serving a base model that no examination judged."""
+    """The operator takes responsibility for serving a base model that no examination judged. Errors: BadInput for a
+    reward model."""
+    require_writer(ws, model)
     ws.attest("admission", {"model": model}, {"reason": reason}, role="operator")
 
 

@@ -28,8 +28,10 @@ class Servable:
 
 
 def serve(ws: Workspace, name: str) -> Servable:
-    """Lay out a model for serving. Errors: GateRefused without a passing verdict or an admission; Tampered."""
+    """Lay out a model for serving. Errors: GateRefused without a passing verdict or an admission; BadInput for a
+    reward model; Tampered."""
     digest, model = find_model(ws, name)
+    model_files.require_writer(ws, digest)
     standing, statement = promotion_of(ws, digest)
     if standing not in MAY_SERVE or statement is None:
         raise GateRefused(

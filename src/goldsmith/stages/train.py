@@ -17,6 +17,7 @@ from goldsmith.engines.splits import split_records
 from goldsmith.trust import canonical
 from goldsmith.trust.workspace import Workspace
 from goldsmith.types.artifact import Digest, Spec
+from goldsmith.types.asking import Asked
 from goldsmith.types.errors import BadInput
 from goldsmith.types.lineage import Model, Release, Run
 from goldsmith.types.recipe import TrainStep
@@ -25,7 +26,11 @@ from goldsmith.types.record import Record
 if TYPE_CHECKING:
     from goldsmith.engines.training.driver import TrainingOutcome
 
-KINDS: dict[str, tuple[str, ...]] = {"sft": ("conversation", "text"), "dpo": ("comparison",)}
+KINDS: dict[str, tuple[str, ...]] = {
+    "sft": ("conversation", "text"),
+    "dpo": ("comparison",),
+    "reward_model": ("comparison",),
+}
 """Which records a built-in method learns from; others are for other steps of the recipe."""
 LOCK = ("torch", "transformers", "peft", "accelerate", "tokenizers", "safetensors", "numpy")
 
@@ -59,7 +64,22 @@ def records_for(method: str, records: Sequence[Record]) -> list[Record]:
 
 def build_methods(steps: Sequence[TrainStep]) -> list[Spec]:
     """Each step's method with its settings. Errors: BadInput naming a misspelt setting."""
-    return [plugins.build("methods", step.method, step.settings) for step in steps]
+    return [plugins.build("methods", step.method, step.settings, hand=_only_named) for step in steps]
+
+
+def _only_named(asked: Asked) -> str | None:
+    """A model by digest, not looked for yet."""
+    return asked.name if asked.kind == "models" else None
+
+
+def _from(ws: Workspace) -> plugins.Hand:
+    """Hands out the workspace's own models, whole and checked, where a capability asks for one by its digest."""
+
+    def hand(asked: Asked) -> str | None:
+        digest = asked.name if asked.kind == "models" and asked.name.startswith("sha256:") else None
+        return None if digest is None else str(_whole(ws, digest))
+
+    return hand
 
 
 def train(
@@ -91,7 +111,7 @@ def train(
             allowed=" or ".join(KINDS.get(step.method, ("any",))),
         )
     training, validation = split_records(wanted, validation_share)
-    method = plugins.build("methods", step.method, step.settings)
+    method = plugins.build("methods", step.method, step.settings, hand=_from(ws))
     settings = canonical.spec_text(method)
     key = canonical.digest(canonical.encode([release_digest, base, step.method, settings, seed]))[7:23]
     scratch = ws.scratch / "runs" / key

@@ -11,8 +11,9 @@ import torch
 
 from goldsmith.engines.chat import Chat, open_chat
 from goldsmith.engines.exporting.parity import Parity, compare, logits_of, probes
+from goldsmith.engines.reward_form import NOTE, require_words
 from goldsmith.engines.training.folders import new_folder
-from goldsmith.engines.training.policy import NOTE, adapted, base_digest, load_model
+from goldsmith.engines.training.policy import adapted, base_digest, load_model
 from goldsmith.types.errors import BadInput, GateRefused, Unavailable
 
 Dtype = Literal["float32", "bfloat16", "float16"]
@@ -63,6 +64,7 @@ def export_merged(
             allowed="a folder with adapter_config.json",
             next_step="a whole model needs no merging: plain transformers loads it as it is",
         )
+    require_words(source)  # what is compared below is what it would write
     if out.exists() and any(out.iterdir()):
         raise BadInput("the folder to write to is not empty", where=str(out), next_step="name a new one")
     named = str(base or json.loads((source / "adapter_config.json").read_text("utf-8"))["base_model_name_or_path"])

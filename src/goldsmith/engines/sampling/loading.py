@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from goldsmith.engines.chat import Chat, open_chat
-from goldsmith.engines.training.policy import NOTE, base_digest
+from goldsmith.engines.reward_form import NOTE, require_words
+from goldsmith.engines.training.policy import base_digest
 from goldsmith.engines.training.vocabulary import fit_vocabulary, rows_wanted
 from goldsmith.types.errors import BadInput, Unavailable
 
@@ -53,10 +54,13 @@ def load(
     """A full model folder (or hub id), or an adapter over `model_dir` or the base it names, merged in memory.
 
     Raises:
-        Unavailable: no model there. BadInput: it cannot be used.
+        Unavailable: no model there. BadInput: it cannot be used, or scores answers instead of writing them.
     """
     if adapter_dir is None and (Path(model_dir) / "adapter_config.json").is_file():
         model_dir, adapter_dir = base_of(model_dir), model_dir
+    for folder in (adapter_dir, model_dir):
+        if folder is not None:
+            require_words(folder)
     if adapter_dir is not None:
         _check_base(model_dir, adapter_dir)
     model = _read(model_dir, device, dtype)
@@ -88,6 +92,7 @@ def load_family(
         raise BadInput("a family needs at least one adapter", allowed="adapter folders by name")
     chat = open_chat(model_dir)
     for folder in adapter_dirs.values():
+        require_words(folder)
         _check_base(model_dir, folder)
         _check_same_chat(open_chat(_speaker(model_dir, folder)), chat, folder)
     model = _read(model_dir, device, dtype)

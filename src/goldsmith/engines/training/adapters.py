@@ -9,14 +9,17 @@ from typing import Any
 
 import torch
 
-from goldsmith.engines.training.settings import AdapterSettings
+from goldsmith.engines.training.settings import AdapterSettings, EndsIn
 from goldsmith.types.errors import BadInput
 
 _LAYER = re.compile(r"(?:^|\.)layers\.(\d+)\.")
 
 
-def put_adapter(model: Any, adapter: AdapterSettings, base: str, new_ids: Sequence[int] = ()) -> Any:
-    """The model with low-rank factors on it, by peft. `new_ids`: rows of the embeddings that are trained too.
+def put_adapter(
+    model: Any, adapter: AdapterSettings, base: str, new_ids: Sequence[int] = (), ends_in: EndsIn = "words"
+) -> Any:
+    """The model with low-rank factors on it, by peft. `new_ids`: rows of the embeddings that are trained too. The head
+    of one that ends in a number is trained whole.
 
     Raises:
         BadInput: targets the model does not have, or a combination that peft cannot do.
@@ -39,7 +42,8 @@ def put_adapter(model: Any, adapter: AdapterSettings, base: str, new_ids: Sequen
         use_dora=adapter.dora,
         init_lora_weights="pissa" if adapter.init == "pissa" else True,
         layers_to_transform=None if adapter.last_layers is None else _last_layers(model, adapter.last_layers),
-        task_type="CAUSAL_LM",
+        task_type="CAUSAL_LM" if ends_in == "words" else "SEQ_CLS",
+        modules_to_save=None if ends_in == "words" else ["score"],
         **more,
     )
     try:

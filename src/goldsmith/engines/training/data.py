@@ -11,7 +11,6 @@ from goldsmith.engines.training.method import Method
 from goldsmith.engines.training.rows import Row, fit, split
 from goldsmith.engines.training.settings import TrainingSettings
 from goldsmith.engines.training.token_cache import TokenCache
-from goldsmith.trust.records import content_digest
 from goldsmith.types.errors import BadInput
 from goldsmith.types.record import Record
 
@@ -45,7 +44,12 @@ class TrainingData:
 
 
 def _encode(
-    method: Method, chat: Chat, records: Sequence[Record], names: Sequence[str], cache: TokenCache
+    method: Method,
+    settings: TrainingSettings,
+    chat: Chat,
+    records: Sequence[Record],
+    names: Sequence[str],
+    cache: TokenCache,
 ) -> tuple[list[Row], int]:
     rows: list[Row] = []
     fresh: list[Row] = []
@@ -54,7 +58,7 @@ def _encode(
         if not method.accepts(record):
             other += 1
             continue
-        key = content_digest(record)
+        key = settings.row_key(record)
         row = cache.get(key, name)
         if row is None:
             try:
@@ -88,16 +92,18 @@ def prepare_data(
         BadInput: naming the row that cannot be trained; no row of the method's kind; over-long rows where the settings
             refuse them; an early-stopping patience without validation rows.
     """
-    identity = {
+    identity: dict[str, object] = {
         "method": method.id,
         "version": method.version,
         "tokenizer": chat.tokenizer_digest,
         "template": chat.template_digest,
         "stop": sorted(chat.stop_ids),
     }
+    if settings.encoding:
+        identity["encoding"] = settings.encoding
     cache = TokenCache(cache_dir, identity)
     names = [f"record {i + 1}" for i in range(len(records))] if names is None else names
-    rows, other = _encode(method, chat, records, names, cache)
+    rows, other = _encode(method, settings, chat, records, names, cache)
     if not rows:
         raise BadInput(
             f"none of the {len(records)} records can be trained on by {method.id}",
@@ -109,7 +115,7 @@ def prepare_data(
         train, aside, cut, dropped = parts.train, parts.validation, fitted.cut, fitted.dropped
     else:
         numbered = [f"validation record {i + 1}" for i in range(len(validation))]
-        more, other_validation = _encode(method, chat, validation, numbered, cache)
+        more, other_validation = _encode(method, settings, chat, validation, numbered, cache)
         kept = fit(more, settings.max_length, settings.over_long) if more else None
         train, aside = fitted.rows, kept.rows if kept else ()
         cut, dropped = fitted.cut + (kept.cut if kept else ()), fitted.dropped + (kept.dropped if kept else ())

@@ -88,18 +88,22 @@ def _alone(policy: Policy, row: Row) -> torch.Tensor:
         trained = torch.from_numpy(np.concatenate([n.trained for n in path]))
         trained[0] = False
         labels = trained.nonzero().squeeze(1).to(policy.device)
-        logits = _logits(policy.inner, ids, labels - 1).float()
+        logits = _logits(policy, ids, labels - 1)
         found.append(logits.log_softmax(-1).gather(1, ids[labels, None]).squeeze(1))
     return torch.cat(found)
 
 
-def _logits(model: Any, ids_T: torch.Tensor, places_N: torch.Tensor) -> torch.Tensor:
-    """The model's own logits [N, V] at some places of one sequence."""
+def _logits(policy: Policy, ids_T: torch.Tensor, places_N: torch.Tensor) -> torch.Tensor:
+    """The model's own logits [N, V] at some places of one sequence, float32."""
+    model = policy.inner
+    if policy.ends_in == "number":
+        states: torch.Tensor = policy.decoder(input_ids=ids_T[None], use_cache=False).last_hidden_state[0]
+        return policy.head().to(states.dtype).logits(states[places_N])
     if "logits_to_keep" in inspect.signature(model.forward).parameters:
         few: torch.Tensor = model(input_ids=ids_T[None], use_cache=False, logits_to_keep=places_N).logits[0]
-        return few
+        return few.float()
     every: torch.Tensor = model(input_ids=ids_T[None], use_cache=False).logits[0]
-    return every[places_N]
+    return every[places_N].float()
 
 
 def choose_way(policy: Policy, rows: Sequence[Row], max_length: int) -> dict[str, str]:

@@ -16,10 +16,11 @@ from typing import Any, Literal
 import torch
 
 from goldsmith.engines.chat import Chat
+from goldsmith.engines.reward_form import NOTE, require_words, reward_form
 from goldsmith.engines.training import attention, losses, quantised
 from goldsmith.engines.training.adapters import Start, choose_weights, put_adapter
 from goldsmith.engines.training.batches import Batch
-from goldsmith.engines.training.settings import TrainingSettings
+from goldsmith.engines.training.settings import EndsIn, TrainingSettings
 from goldsmith.engines.training.vocabulary import ROWS, fit_vocabulary, rows_wanted
 from goldsmith.types.errors import BadInput, Unavailable
 
@@ -41,18 +42,23 @@ def load_model(
     device: str = "cpu",
     adapter_base: str | Path | None = None,
     four_bits: bool = False,
+    ends_in: EndsIn | None = None,
 ) -> Any:
-    """A causal language model in eval mode; an adapter folder comes merged with its base (`adapter_base`, where that
-    is no longer where training found it). `four_bits`: its linear layers quantised (see `quantised`).
+    """A model in eval mode; an adapter folder comes merged with its base (`adapter_base`, where that is no longer where
+    training found it). `four_bits`: its linear layers quantised (see `quantised`). `ends_in`: what it must give; a
+    language model asked for a number gets a new head. None: what the folder says it is.
 
     Raises:
-        Unavailable: nothing to load there. BadInput: an adapter for another base.
+        Unavailable: nothing to load there. BadInput: an adapter for another base; a reward model asked for words.
     """
-    from transformers import AutoModelForCausalLM
     from transformers.utils import logging
 
     logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     folder = Path(base)
+    if ends_in is None:
+        ends_in = "number" if reward_form(base) is not None else "words"
+    elif ends_in == "words":
+        require_words(base)
     if (folder / "adapter_config.json").is_file():
         return adapted(folder, dtype, device, adapter_base).merge_and_unload().eval()
     more: dict[str, Any] = {}
@@ -60,9 +66,7 @@ def load_model(
         quantised.require_four_bits(device)
         more = {"quantization_config": quantised.four_bits(), "device_map": {"": device}}
     try:
-        model = AutoModelForCausalLM.from_pretrained(
-            str(base), dtype=_dtype(dtype), use_safetensors=True, trust_remote_code=False, **more
-        )
+        model = _from_pretrained(str(base), ends_in, {"dtype": _dtype(dtype), **more})
     except (OSError, ValueError, KeyError) as error:
         raise Unavailable(
             "the base model could not be loaded",
@@ -74,8 +78,23 @@ def load_model(
         if type(error).__name__ != "SafetensorError":
             raise
         raise Unavailable("a weight file of the base model is damaged", where=str(base), found=error) from error
-    placed: Any = model if four_bits else model.to(device)  # type: ignore[arg-type]
+    placed: Any = model if four_bits else model.to(device)
     return placed.eval()
+
+
+def _from_pretrained(base: str, ends_in: EndsIn, more: dict[str, Any]) -> Any:
+    from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification
+    from transformers.utils import logging
+
+    how: dict[str, Any] = {"use_safetensors": True, "trust_remote_code": False, **more}
+    if ends_in == "words":
+        return AutoModelForCausalLM.from_pretrained(base, **how)
+    was = logging.get_verbosity()
+    logging.set_verbosity_error()  # type: ignore[no-untyped-call]  # a language model has no such head yet: as wanted
+    try:
+        return AutoModelForSequenceClassification.from_pretrained(base, num_labels=1, **how)
+    finally:
+        logging.set_verbosity(was)
 
 
 def adapted(folder: Path, dtype: str = "float32", device: str = "cpu", base: str | Path | None = None) -> Any:
@@ -89,13 +108,10 @@ def adapted(folder: Path, dtype: str = "float32", device: str = "cpu", base: str
     config = json.loads((folder / "adapter_config.json").read_text("utf-8"))
     found = str(base or config["base_model_name_or_path"])
     _check_base(folder, found)
-    model = load_model(found, dtype=dtype, device=device)
+    ends_in: EndsIn = "words" if reward_form(folder) is None else "number"
+    model = load_model(found, dtype=dtype, device=device, ends_in=ends_in)
     fit_vocabulary(model, rows_wanted(folder, NOTE))
     return PeftModel.from_pretrained(model, str(folder)).eval()
-
-
-NOTE = "goldsmith.json"
-"""Beside the weights: which base an adapter belongs to."""
 
 
 def _check_base(folder: Path, base: str) -> None:
@@ -167,6 +183,13 @@ class Policy:
         self.mixed = settings.precision == "bfloat16_mixed"
         self._kept: dict[str, torch.Tensor] = {}
         self.value_head: torch.nn.Linear | None = None
+        self.ends_in = settings.ends_in
+        if self.ends_in == "number" and not hasattr(self.inner, "score"):
+            raise BadInput(
+                "a model of this architecture cannot be made to end in one number here",
+                found=type(self.inner).__name__,
+                allowed="a decoder whose sequence classifier has a `score` layer",
+            )
 
     @property
     def shares(self) -> bool:
@@ -193,7 +216,10 @@ class Policy:
         torch.nn.init.zeros_(self.value_head.bias)
 
     def head(self) -> losses.Head:
-        """How this model turns hidden states into logits."""
+        """How this model turns hidden states into logits. For one that ends in a number, which has no such layer, its
+        input embeddings stand in: enough for the self-test, which asks whether hidden states are the same."""
+        if self.ends_in == "number":
+            return losses.Head(self.inner.get_input_embeddings().weight)
         module = self.inner.get_output_embeddings()
         rows = getattr(module, "token_adapter", None)
         weight = None
@@ -283,6 +309,13 @@ class Policy:
         head = replace(self.head(), temperature=temperature)
         logprobs_N = losses.linear_logprobs(states_NH, batch.labels_N, head)
         return logprobs_N, self.value_head(states_NH.float()).squeeze(1)
+
+    def numbers(self, batch: Batch) -> torch.Tensor:
+        """What a model that ends in a number gives at each of the labels' predictors [N], float32."""
+        hidden_NH = self.hidden(batch.to(self.device))
+        kind = next(self.inner.score.parameters()).dtype
+        score_N1: torch.Tensor = self.inner.score(hidden_NH.to(kind))
+        return score_N1.squeeze(-1).float()
 
     def sequence_logprobs(self, batch: Batch) -> torch.Tensor:
         """Summed log-probability of each trained node [owners], float32."""
@@ -387,19 +420,24 @@ class Policy:
         """Write what plain transformers or peft loads: weights, tokenizer, chat template, generation config, and a
         note of the base an adapter belongs to."""
         self.inner.set_attn_implementation(self.plain_attention)
-        config = self.inner.generation_config
-        config.eos_token_id = sorted(self.chat.stop_ids)
-        config.pad_token_id = self.chat.pad_id
+        if self.ends_in == "words":
+            config = self.inner.generation_config
+            config.eos_token_id = sorted(self.chat.stop_ids)
+            config.pad_token_id = self.chat.pad_id
+        else:
+            self.inner.config.pad_token_id = self.chat.pad_id  # transformers looks for the last token before it
         if self.is_adapter:
             self._save_adapter(folder)
         else:
             self.model.save_pretrained(str(folder), safe_serialization=True)
-        config.save_pretrained(str(folder))
+        if self.ends_in == "words":
+            config.save_pretrained(str(folder))
         self.chat.tokenizer.save_pretrained(str(folder))
         note = {
             "base": self.base,
             "base_digest": base_digest(self.base),
             "form": "adapter" if self.is_adapter else "full",
+            **({"makes": getattr(self.settings, "id", "reward_model")} if self.ends_in == "number" else {}),
         }
         if self.is_adapter and self.settings.new_tokens:
             note[ROWS] = self.inner.get_input_embeddings().weight.shape[0]
@@ -439,6 +477,7 @@ def open_policy(base: str, chat: Chat, settings: TrainingSettings, *, seed: int,
         dtype="bfloat16" if settings.precision == "bfloat16" else "float32",
         device=device,
         four_bits=adapter.kind == "qlora",
+        ends_in=settings.ends_in,
     )
     new_ids = [int(chat.tokenizer.convert_tokens_to_ids(token)) for token in settings.new_tokens]
     if new_ids:
@@ -450,7 +489,7 @@ def open_policy(base: str, chat: Chat, settings: TrainingSettings, *, seed: int,
     if adapter.kind == "none":
         choose_weights(model, adapter)
     else:
-        model = put_adapter(model, adapter, base, new_ids)
+        model = put_adapter(model, adapter, base, new_ids, settings.ends_in)
     model.train()
     policy = Policy(model, chat, settings, base)
     policy.start = Start(model) if adapter.init == "pissa" else None
@@ -464,7 +503,14 @@ def merge(adapter_dir: Path, output_dir: Path, *, base: str | Path | None = None
     from transformers import AutoTokenizer, GenerationConfig
 
     model = load_model(adapter_dir, adapter_base=base)
-    model.generation_config = GenerationConfig.from_pretrained(str(adapter_dir))
+    form = reward_form(adapter_dir)
+    if form is None:
+        model.generation_config = GenerationConfig.from_pretrained(str(adapter_dir))
+    else:
+        model.config.pad_token_id = AutoTokenizer.from_pretrained(str(adapter_dir)).pad_token_id
     model.save_pretrained(str(output_dir), safe_serialization=True)
+    if form is not None:
+        note = json.dumps({"form": "full", "makes": form}, indent=1, sort_keys=True)
+        (output_dir / NOTE).write_text(note + "\n", "utf-8")
     AutoTokenizer.from_pretrained(str(adapter_dir)).save_pretrained(str(output_dir))
     return output_dir

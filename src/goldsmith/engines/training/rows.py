@@ -27,12 +27,14 @@ class Node:
 @dataclass(frozen=True, slots=True)
 class Row:
     """What one record teaches. `name` is how messages call it; `key` is equal for equal content. `value`: the number
-    that goes with it, where the record has one (1 for a good answer, 0 for a bad one; a margin)."""
+    that goes with it, where the record has one (1 for a good answer, 0 for a bad one; a margin). `values`: one for each
+    trained place, in their order, where the record says something of each."""
 
     nodes: tuple[Node, ...]
     name: str
     key: str
     value: float | None = None
+    values: tuple[float, ...] = ()
 
     @property
     def longest(self) -> int:

@@ -1,14 +1,17 @@
 """The settings every training method shares. A method's Spec derives from `TrainingSettings` and adds its own."""
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from goldsmith.types.artifact import Frozen, Real, Spec
+from goldsmith.trust.records import content_digest
+from goldsmith.types.artifact import Digest, Frozen, Real, Spec
+from goldsmith.types.record import Record
 
 Positive = Annotated[Real, Field(gt=0)]
 Share = Annotated[Real, Field(ge=0, lt=1)]
 Count = Annotated[int, Field(ge=1)]
+EndsIn = Literal["words", "number"]
 
 
 class AdapterSettings(Frozen):
@@ -63,6 +66,18 @@ class AdapterSettings(Frozen):
 
 class TrainingSettings(Spec):
     """How a model is tuned. Unknown keys fail."""
+
+    ends_in: ClassVar[EndsIn] = "words"
+    """What the trained model gives: the next word, or one number (a reward model)."""
+
+    @property
+    def encoding(self) -> str:
+        """What a row depends on besides its record and the method's id: settings that enter `encode`, as text."""
+        return ""
+
+    def row_key(self, record: Record) -> Digest:
+        """Equal for records that give equal rows."""
+        return content_digest(record)
 
     learning_rate: Positive = 2e-5
     """Peak step size of AdamW."""

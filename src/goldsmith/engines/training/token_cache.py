@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from goldsmith.engines.training.folders import new_folder
 from goldsmith.engines.training.rows import Node, Row
 
-FORMAT: Final = 2
+FORMAT: Final = 3
 _FILES: Final = {
     "keys": "S71",
     "node_counts": "<i4",
@@ -27,7 +27,10 @@ _FILES: Final = {
     "ids": "<i4",
     "trained": "|b1",
     "values": "<f8",
+    "place_counts": "<i4",
+    "place_values": "<f8",
 }
+_Known = tuple[tuple[Node, ...], float | None, tuple[float, ...]]
 
 
 class TokenCache:
@@ -36,7 +39,7 @@ class TokenCache:
     def __init__(self, folder: Path, identity: Mapping[str, Any]) -> None:
         text = json.dumps({**identity, "format": FORMAT}, sort_keys=True)
         self.folder = folder / hashlib.sha256(text.encode()).hexdigest()[:32]
-        self._rows: dict[str, tuple[tuple[Node, ...], float | None]] = {}
+        self._rows: dict[str, _Known] = {}
         self.ignored = 0
         """Segments that were damaged."""
         for segment in sorted(self.folder.glob("segment-*")):
@@ -49,7 +52,7 @@ class TokenCache:
     def get(self, key: str, name: str) -> Row | None:
         """The row of a content digest, or None."""
         known = self._rows.get(key)
-        return None if known is None else Row(known[0], name, key, known[1])
+        return None if known is None else Row(known[0], name, key, known[1], known[2])
 
     def add(self, rows: list[Row]) -> None:
         """Keep rows for later runs.
@@ -69,6 +72,8 @@ class TokenCache:
             "ids": np.concatenate([node.ids for node in nodes]).astype("<i4"),
             "trained": np.concatenate([node.trained for node in nodes]).astype("|b1"),
             "values": np.array([np.nan if row.value is None else row.value for row in fresh], dtype="<f8"),
+            "place_counts": np.array([len(row.values) for row in fresh], dtype="<i4"),
+            "place_values": np.array([value for row in fresh for value in row.values], dtype="<f8"),
         }
         digests = {name: hashlib.sha256(array.tobytes()).hexdigest() for name, array in arrays.items()}
         target = self.folder / f"segment-{hashlib.sha256(repr(digests).encode()).hexdigest()[:32]}"
@@ -78,7 +83,7 @@ class TokenCache:
             for name, array in arrays.items():
                 (partial / f"{name}.bin").write_bytes(array.tobytes())
             (partial / "manifest.json").write_text(json.dumps(digests, sort_keys=True))
-        self._rows.update({row.key: (row.nodes, row.value) for row in fresh})
+        self._rows.update({row.key: (row.nodes, row.value, row.values) for row in fresh})
 
 
 def _read(segment: Path) -> dict[str, NDArray[Any]] | None:
@@ -97,11 +102,12 @@ def _read(segment: Path) -> dict[str, NDArray[Any]] | None:
     return arrays
 
 
-def _rows(arrays: Mapping[str, NDArray[Any]]) -> dict[str, tuple[tuple[Node, ...], float | None]]:
+def _rows(arrays: Mapping[str, NDArray[Any]]) -> dict[str, _Known]:
     ends = np.concatenate([[0], np.cumsum(arrays["node_lengths"], dtype=np.int64)])
-    found: dict[str, tuple[tuple[Node, ...], float | None]] = {}
-    place = 0
-    for key, count, value in zip(arrays["keys"], arrays["node_counts"], arrays["values"], strict=True):
+    found: dict[str, _Known] = {}
+    place = said = 0
+    each = zip(arrays["keys"], arrays["node_counts"], arrays["values"], arrays["place_counts"], strict=True)
+    for key, count, value, places in each:
         nodes = tuple(
             Node(
                 np.asarray(arrays["ids"][ends[i] : ends[i + 1]]),
@@ -110,6 +116,7 @@ def _rows(arrays: Mapping[str, NDArray[Any]]) -> dict[str, tuple[tuple[Node, ...
             )
             for i in range(place, place + int(count))
         )
-        found[key.decode()] = nodes, None if np.isnan(value) else float(value)
-        place += int(count)
+        values = tuple(arrays["place_values"][said : said + int(places)].tolist())
+        found[key.decode()] = nodes, None if np.isnan(value) else float(value), values
+        place, said = place + int(count), said + int(places)
     return found

@@ -1,0 +1,90 @@
+"""A reward model on this machine that gives answers numbers: one for each, or one for each step."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from goldsmith.engines.chat import Encoded, open_chat
+from goldsmith.engines.reward_form import reward_form
+from goldsmith.engines.training.policy import load_model
+from goldsmith.types.errors import BadInput
+from goldsmith.types.record import Message, ToolSchema
+
+Item = tuple[Sequence[Message], Sequence[Message], Sequence[ToolSchema]]
+"""Prompt, answer, tools on offer."""
+_TOKENS = 16_384
+"""Tokens of a forward, padding included."""
+
+
+class RewardScorer:
+    """Scores with a reward model: a folder that Goldsmith trained (whole or adapter), or any sequence classifier with
+    one output, by folder or hub id. `form` says which kind; `base`: where an adapter's base is now, if it has moved.
+
+    Raises:
+        Unavailable: no model there. BadInput: one that writes instead, or that has several outputs.
+    """
+
+    def __init__(self, model: str | Path, *, base: str | Path | None = None, device: str = "cpu") -> None:
+        self.form = reward_form(model) or ("reward_model" if not Path(model).is_dir() else None)
+        if self.form is None:
+            raise BadInput(
+                "this is no reward model",
+                where=str(model),
+                found="a language model",
+                allowed="a model that the method reward_model or process_reward made, or a sequence classifier",
+            )
+        self.model: Any = load_model(model, adapter_base=base, device=device, ends_in="number")
+        outputs = int(self.model.score.weight.shape[0]) if hasattr(self.model, "score") else 0
+        if outputs != 1:
+            raise BadInput(
+                "a reward model must end in one number, in a layer called `score`",
+                where=str(model),
+                found=f"{outputs} outputs",
+            )
+        self.chat = open_chat(model)
+        self.device = next(self.model.parameters()).device
+        config = self.model.config.get_text_config()
+        self.longest: int | None = getattr(config, "max_position_embeddings", None)
+
+    def encode(self, item: Item) -> tuple[Encoded, int]:
+        """Tokens and the place at which the answer ends. Raises BadInput where it cannot be written, or is too long."""
+        prompt, answer, tools = item
+        encoded = self.chat.encode_continuation(prompt, answer, tools)
+        end = int(np.flatnonzero(encoded.trained)[-1])
+        if self.longest is not None and end >= self.longest:
+            raise BadInput("longer than the model's context", found=f"{end + 1} tokens", allowed=str(self.longest))
+        return encoded, end
+
+    def scores(self, encoded: Sequence[tuple[np.ndarray, Sequence[int]]]) -> list[list[float]]:
+        """For each sequence of token ids, the numbers at these of its places."""
+        found: list[list[float]] = [[] for _ in encoded]
+        order = sorted(range(len(encoded)), key=lambda i: (len(encoded[i][0]), i))
+        batch: list[int] = []
+        for row in order:
+            if batch and (len(batch) + 1) * len(encoded[row][0]) > _TOKENS:
+                self._forward(encoded, batch, found)
+                batch = []
+            batch.append(row)
+        if batch:
+            self._forward(encoded, batch, found)
+        return found
+
+    @torch.no_grad()
+    def _forward(
+        self, encoded: Sequence[tuple[np.ndarray, Sequence[int]]], batch: Sequence[int], found: list[list[float]]
+    ) -> None:
+        width = max(len(encoded[row][0]) for row in batch)
+        ids_BT = torch.full((len(batch), width), self.chat.pad_id, dtype=torch.long)
+        mask_BT = torch.zeros((len(batch), width), dtype=torch.long)
+        for place, row in enumerate(batch):
+            ids = torch.from_numpy(encoded[row][0].astype(np.int64))
+            ids_BT[place, : len(ids)], mask_BT[place, : len(ids)] = ids, 1
+        states_BTH = self.model.get_decoder()(
+            input_ids=ids_BT.to(self.device), attention_mask=mask_BT.to(self.device), use_cache=False
+        ).last_hidden_state
+        for place, row in enumerate(batch):
+            asked = torch.tensor(list(encoded[row][1]), dtype=torch.long, device=self.device)
+            found[row] = self.model.score(states_BTH[place, asked]).squeeze(-1).float().tolist()

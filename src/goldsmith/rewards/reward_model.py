@@ -1,0 +1,87 @@
+"""A trained reward model as a reward."""
+
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from typing import Annotated, Any, ClassVar, Literal, Self
+
+import numpy as np
+from pydantic import Field, PrivateAttr
+
+from goldsmith.engines.reward_scoring import RewardScorer
+from goldsmith.types.artifact import Real, Spec
+from goldsmith.types.asking import Asked
+from goldsmith.types.errors import BadInput
+from goldsmith.types.reward import Rewarded, Sampled, Unrewarded
+
+
+class RewardModelReward(Spec):
+    """The score of a reward model, read where the answer ends: one that the method `reward_model` made, or any
+    sequence classifier with one output. A score has no natural bounds; it is centred and scaled by `shift` and `scale`
+    and cut at `clip`.
+
+    An answer that was cut off has no end to be read at, and cannot be judged.
+    """
+
+    id: ClassVar[str] = "reward_model"
+    version: ClassVar[int] = 1
+
+    name: str = ""
+    model: str
+    """A folder, a hub id, or in a recipe the digest of a model of the workspace."""
+    device: Literal["cpu", "cuda"] = "cpu"
+    shift: Real = 0.0
+    """Taken off the score, such as the mean score of the reference answers."""
+    scale: Annotated[Real, Field(gt=0)] = 1.0
+    """What is left is multiplied by this."""
+    clip: Annotated[Real, Field(gt=0)] = 20.0
+    """The result lies within plus and minus this."""
+
+    _folder: str | None = PrivateAttr(default=None)
+
+    def asks(self) -> Mapping[str, Asked]:
+        """The model's folder."""
+        return {"model": Asked("models", self.model)}
+
+    def given(self, handed: Mapping[str, Any]) -> Self:
+        """With the model that lies there; it is loaded when it is first asked."""
+        mine = self.model_copy()
+        mine._folder = str(handed["model"])
+        return mine
+
+    @property
+    def bounds(self) -> tuple[float, float]:
+        """Where scores are cut."""
+        return -float(self.clip), float(self.clip)
+
+    @property
+    def needs_reference(self) -> bool:
+        """Never."""
+        return False
+
+    def __call__(self, samples: Sequence[Sampled]) -> list[Rewarded | Unrewarded]:
+        """Score in batches. Raises Unavailable or BadInput where there is no such reward model."""
+        if not samples:
+            return []
+        scorer = _scorer(self._folder or self.model, self.device)
+        encoded: dict[int, tuple[Any, Sequence[int]]] = {}
+        results: list[Rewarded | Unrewarded] = []
+        for place, sampled in enumerate(samples):
+            results.append(Unrewarded("the answer was cut off"))
+            if not sampled.finished:
+                continue
+            try:
+                tokens, end = scorer.encode((sampled.prompt, sampled.answer, sampled.tools))
+            except BadInput as error:
+                results[place] = Unrewarded(f"the answer cannot be read: {error.what}")
+                continue
+            encoded[place] = (tokens.input_ids[: end + 1], (end,))
+        for place, (score,) in zip(encoded, scorer.scores(list(encoded.values())), strict=True):
+            value = (score - float(self.shift)) * float(self.scale)
+            cut = float(np.clip(value, *self.bounds))
+            results[place] = Rewarded(cut, {"score": score, "clipped": float(cut != value)})
+        return results
+
+
+@lru_cache(maxsize=2)
+def _scorer(folder: str, device: str) -> RewardScorer:
+    return RewardScorer(folder, device=device)
