@@ -101,6 +101,52 @@ def merged(
     )
 
 
+@command.command("gguf")
+@click.argument("model")
+@click.option("-o", "--out", type=click.Path(path_type=Path, dir_okay=False), required=True, help="A new file.")
+@click.option("--base", default=None, help="An adapter's base, if it is no longer where training found it.")
+@click.option(
+    "--kind",
+    type=click.Choice(["f32", "f16", "bf16", "q8_0"]),
+    default="f16",
+    show_default=True,
+    help="How matrices are kept; vectors, norms and routers stay float32.",
+)
+@click.option(
+    "--pre-tokenizer",
+    "split",
+    default=None,
+    help="llama.cpp's name for how the tokenizer splits texts, where it cannot be told.",
+)
+@workspace_option
+@json_option
+def gguf(
+    model: str,
+    out: Path,
+    base: str | None,
+    kind: Literal["f32", "f16", "bf16", "q8_0"],
+    split: str | None,
+    workspace: Path,
+    keys: Path | None,
+    as_json: bool,
+) -> None:
+    """Write one GGUF file for llama.cpp: MODEL is a folder, a hub id, or a model's name or digest in the workspace.
+
+    An adapter is merged first. Every tensor and key is read back and compared.
+    """
+    from goldsmith.stages import export_model
+
+    folder, adapter = export_model.locate(_workspace_for(model, workspace, keys), model, base)
+    done = export_model.gguf(folder, adapter, out, kind=kind, name=Path(model).name, split=split)
+    if as_json:
+        print_json(done.as_dict())
+        return
+    click.echo(str(done.path))
+    say(f"{done.tensors} tensors as {done.arch}, {done.kind}, {done.size / 1e6:.1f} MB; all read back equal")
+    for note in done.notes:
+        say(f"note: {note}")
+
+
 def _workspace_for(model: str, workspace: Path, keys: Path | None) -> "Workspace | None":
     """The workspace, where the model is no folder and there is one."""
     if Path(model).expanduser().is_dir() or not (workspace / "workspace.json").exists():

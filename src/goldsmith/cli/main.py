@@ -24,7 +24,7 @@ COMMANDS = {
     "drill": "Plant known attacks into a copy of a file, and see what the checks find.",
     "diligence": "Write the report that a buyer of the data reads: what was found, and what could not be seen.",
     "review": "Accept, waive or reject what a check found, signed, with the reason.",
-    "export": "Write data (Croissant, Parquet, JSON lines) and models (merged) for other people's tools.",
+    "export": "Write data (Croissant, Parquet, JSON lines) and models (merged, GGUF) for other people's tools.",
     "contract": "Hold deliveries against a vendor's contract: sign, sample, decide, dispute, answer.",
     "show": "Show records, findings, what was left out, or the capabilities there are.",
     "examine": "Examine a model with a recipe's evals.",
@@ -35,6 +35,7 @@ COMMANDS = {
     "recall": "Withdraw everything a source, batch or record touched.",
     "report": "Write the report of a model as one HTML file.",
     "verify": "Check every byte, signature and link of a workspace, offline.",
+    "verify-model": "Test a model's real weights: template, mask, packing, a training step, merging, answering.",
     "doctor": "Say what this machine has, and what is missing.",
 }
 """Every subcommand with its one-line help, in the order of the data's way. The module has the command's name (`_` for

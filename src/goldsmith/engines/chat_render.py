@@ -61,8 +61,9 @@ class Renderer:
         self.tokenizer = tokenizer
         self.template = template
         self.arguments: dict[str, bool] = next((a for a in _ARGUMENTS if self._opens_as_it_writes(a)), {})
-        ending = self._turn_end(eos_ids)
-        self.stop_ids = eos_ids if ending is None else eos_ids | {ending}
+        self.turn_end = self._turn_end(eos_ids)
+        """The special token the template writes right after an assistant's text; None where it writes none."""
+        self.stop_ids = eos_ids if self.turn_end is None else eos_ids | {self.turn_end}
         """Where generation stops: the model's end tokens and the special token its template ends a turn with."""
         texts: list[str] = [tokenizer.convert_ids_to_tokens(i) for i in self.stop_ids]
         self.stops = sorted(texts, key=lambda text: (-len(text), text))

@@ -1,5 +1,6 @@
 """A model, by folder or by its name in a workspace -> a folder or file for other people's tools, compared with it."""
 
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -9,6 +10,7 @@ from goldsmith.trust.workspace import Workspace
 from goldsmith.types.errors import BadInput
 
 if TYPE_CHECKING:
+    from goldsmith.engines.exporting.gguf_file import Kind, Written
     from goldsmith.engines.exporting.merged import Merged
 
 
@@ -57,3 +59,20 @@ def merged(
             next_step="plain transformers loads the folder as it is; goldsmith export gguf takes it too",
         )
     return export_merged(adapter, out, base=model, dtype=dtype, device=device)
+
+
+def gguf(
+    model: Path, adapter: Path | None, out: Path, *, kind: "Kind", name: str = "", split: str | None = None
+) -> "Written":
+    """One file for llama.cpp (see `engines.exporting.gguf_file`); an adapter is merged first.
+
+    Errors: BadInput for an architecture or tokenizer that is not written; GateRefused where the file came out wrong.
+    """
+    from goldsmith.engines.exporting.gguf_file import export_gguf, require_package
+
+    require_package()
+    if adapter is None:
+        return export_gguf(model, out, kind=kind, name=name, split=split)
+    with tempfile.TemporaryDirectory() as place:
+        whole = merged(model, adapter, Path(place) / "merged", dtype="float32", device="cpu").folder
+        return export_gguf(whole, out, kind=kind, name=name or adapter.name, split=split)

@@ -1,0 +1,34 @@
+"""`goldsmith verify-model ID_OR_PATH`."""
+
+import sys
+
+import click
+
+from goldsmith.cli.options import json_option, print_json, safe, say
+from goldsmith.types.errors import GateRefused, Inconclusive
+
+
+@click.command("verify-model")
+@click.argument("model")
+@click.option("--device", default="cpu", show_default=True, help="Where to compute: cpu, or cuda.")
+@json_option
+def command(model: str, device: str, as_json: bool) -> None:
+    """Test MODEL (a folder, a hub id or goldsmith-nano) on its real weights: template, mask, stop token, packing,
+    a training step, merging, answering. In float32; takes about three times the weights' memory.
+
+    Exit code 1: a test failed; 3: none failed, but some could not tell.
+    """
+    from goldsmith.stages.verify_model import verify_model
+
+    results = []
+    for result in verify_model(model, device=device):
+        results.append(result)
+        if not as_json:
+            click.echo(f"{result.verdict:<15} {result.name:<28} {safe(result.detail)}")
+    counts = {verdict: sum(r.verdict == verdict for r in results) for verdict in ("pass", "fail", "could not tell")}
+    code = GateRefused.exit_code if counts["fail"] else Inconclusive.exit_code if counts["could not tell"] else 0
+    if as_json:
+        print_json({"model": model, "results": [r.as_dict() for r in results], "counts": counts, "exit_code": code})
+    else:
+        say(f"{model}: " + ", ".join(f"{count} {verdict}" for verdict, count in counts.items()))
+    sys.exit(code)
