@@ -205,6 +205,30 @@ class Chat:
             )
         return plan, before
 
+    def encode_steps(
+        self, prompt: Sequence[Message], answer: Message, tools: Sequence[ToolSchema], steps: Sequence[str]
+    ) -> tuple[Ids, list[int], int]:
+        """Prompt and answer up to its stop token; the place of each step's last token, and of the answer's first. The
+        steps are texts that stand in the answer in this order; no token straddles the end of one.
+
+        Raises:
+            BadInput: as for conversations, or the chat template does not write a step as it is.
+        """
+        plan, _ = self._continued(prompt, (answer,), tools)
+        low, high = plan.spans[-1]
+        cuts, place = [low], low
+        for number, step in enumerate(steps, 1):
+            text = disarm(step, self.renderer.special, plan.separator) if plan.separator is not None else step
+            found = plan.text.find(text, place, high)
+            if found < 0:
+                raise BadInput("the chat template rewrites a step", where=f"step {number}", found=repr(step[:40]))
+            place = found + len(text)
+            cuts.append(place)
+        ids, starts = self._tokens([plan], [(*cuts, high)])[0]
+        ends = [int(np.flatnonzero(starts < cut)[-1]) for cut in cuts[1:]]
+        stop = int(np.flatnonzero(starts < high)[-1])
+        return ids[: stop + 1], ends, int(np.flatnonzero(starts >= low)[0])
+
     def encode_comparison(self, comparison: Comparison) -> EncodedComparison:
         """Prompt, chosen and rejected.
 

@@ -10,8 +10,9 @@ import torch
 from goldsmith.engines.chat import Encoded, open_chat
 from goldsmith.engines.reward_form import reward_form
 from goldsmith.engines.training.policy import load_model
+from goldsmith.engines.training.steps import split_steps
 from goldsmith.types.errors import BadInput
-from goldsmith.types.record import Message, ToolSchema
+from goldsmith.types.record import Message, Role, ToolSchema
 
 Item = tuple[Sequence[Message], Sequence[Message], Sequence[ToolSchema]]
 """Prompt, answer, tools on offer."""
@@ -57,6 +58,19 @@ class RewardScorer:
         if self.longest is not None and end >= self.longest:
             raise BadInput("longer than the model's context", found=f"{end + 1} tokens", allowed=str(self.longest))
         return encoded, end
+
+    def encode_steps(self, item: Item, delimiter: str) -> tuple[np.ndarray, list[int]]:
+        """Token ids, and the place at which each step of the last assistant turn ends. Raises BadInput as `encode`."""
+        prompt, answer, tools = item
+        if not answer or answer[-1].role is not Role.ASSISTANT:
+            raise BadInput("the answer does not end in an assistant turn")
+        texts = split_steps(answer[-1], delimiter)
+        ids, ends, _ = self.chat.encode_steps((*prompt, *answer[:-1]), answer[-1], tools, texts)
+        if not ends:
+            raise BadInput("the answer has no step")
+        if self.longest is not None and len(ids) > self.longest:
+            raise BadInput("longer than the model's context", found=f"{len(ids)} tokens", allowed=str(self.longest))
+        return ids, ends
 
     def scores(self, encoded: Sequence[tuple[np.ndarray, Sequence[int]]]) -> list[list[float]]:
         """For each sequence of token ids, the numbers at these of its places."""

@@ -17,7 +17,8 @@ from goldsmith.types.reward import Rewarded, Sampled, Unrewarded
 class RewardModelReward(Spec):
     """The score of a reward model, read where the answer ends: one that the method `reward_model` made, or any
     sequence classifier with one output. A score has no natural bounds; it is centred and scaled by `shift` and `scale`
-    and cut at `clip`.
+    and cut at `clip`. A model that `process_reward` made gives each step a probability of being right, and `aggregate`
+    makes one number of them.
 
     An answer that was cut off has no end to be read at, and cannot be judged.
     """
@@ -35,6 +36,11 @@ class RewardModelReward(Spec):
     """What is left is multiplied by this."""
     clip: Annotated[Real, Field(gt=0)] = 20.0
     """The result lies within plus and minus this."""
+
+    aggregate: Literal["min", "product", "mean", "last"] = "min"
+    """Of the steps of an answer, for a process reward model."""
+    delimiter: str = "\n\n"
+    """What divides steps, as it was in training."""
 
     _folder: str | None = PrivateAttr(default=None)
 
@@ -70,16 +76,30 @@ class RewardModelReward(Spec):
             if not sampled.finished:
                 continue
             try:
-                tokens, end = scorer.encode((sampled.prompt, sampled.answer, sampled.tools))
+                encoded[place] = self._asked(scorer, sampled)
             except BadInput as error:
                 results[place] = Unrewarded(f"the answer cannot be read: {error.what}")
-                continue
-            encoded[place] = (tokens.input_ids[: end + 1], (end,))
-        for place, (score,) in zip(encoded, scorer.scores(list(encoded.values())), strict=True):
-            value = (score - float(self.shift)) * float(self.scale)
+        for place, numbers in zip(encoded, scorer.scores(list(encoded.values())), strict=True):
+            parts = {"score": numbers[0]}
+            if scorer.form == "process_reward":
+                parts = _of_steps(numbers, self.aggregate)
+            value = (parts["score"] - float(self.shift)) * float(self.scale)
             cut = float(np.clip(value, *self.bounds))
-            results[place] = Rewarded(cut, {"score": score, "clipped": float(cut != value)})
+            results[place] = Rewarded(cut, {**parts, "clipped": float(cut != value)})
         return results
+
+    def _asked(self, scorer: RewardScorer, sampled: Sampled) -> tuple[Any, Sequence[int]]:
+        item = (sampled.prompt, sampled.answer, sampled.tools)
+        if scorer.form == "process_reward":
+            return scorer.encode_steps(item, self.delimiter)
+        tokens, end = scorer.encode(item)
+        return tokens.input_ids[: end + 1], (end,)
+
+
+def _of_steps(numbers: Sequence[float], aggregate: str) -> dict[str, float]:
+    right = 1.0 / (1.0 + np.exp(-np.asarray(numbers, dtype=np.float64)))
+    score = {"min": right.min(), "product": right.prod(), "mean": right.mean(), "last": right[-1]}[aggregate]
+    return {"score": float(score), "steps": float(len(right)), "worst_step": float(right.min())}
 
 
 @lru_cache(maxsize=2)

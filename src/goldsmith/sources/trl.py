@@ -8,7 +8,7 @@ from goldsmith.engines.reading.fields import as_boolean, rest_of
 from goldsmith.engines.reading.json_text import show
 from goldsmith.engines.reading.tool_schemas import render_tools, tool_schemas
 from goldsmith.types.artifact import Spec
-from goldsmith.types.record import Comparison, Content, Conversation, Message, Rating, Role, TextPart
+from goldsmith.types.record import Comparison, Content, Conversation, Message, Rating, Role, TextPart, ToolSchema
 from goldsmith.types.row_format import Parsed, RowProblem
 
 _ALLOWED = "text or a list of turns"
@@ -20,7 +20,8 @@ class TRL(Spec):
     Plain text becomes a user turn (prompt) and an assistant turn (completion, chosen, rejected). Pairs without a prompt
     share their longest common beginning: whole turns, or text up to its last word. `chosen` and `rejected` lists that
     repeat the prompt (as UltraFeedback's do) are read without it. Where a pair has `messages` and no `prompt`
-    (LLaMA-Factory), these are the prompt.
+    (LLaMA-Factory), these are the prompt. `completions` are the steps of one answer: they are joined by blank lines,
+    and their `labels` stay among the extra fields, where `process_reward` looks for them.
     """
 
     id: ClassVar[str] = "trl"
@@ -34,6 +35,8 @@ class TRL(Spec):
             if not all(_readable(side) for side in sides) or not _readable(row.get("prompt", "")):
                 return 0.0
             return 0.8 if "prompt" in row or "messages" in row or all(looks_like_turns(side) for side in sides) else 0.6
+        if _stepwise(row):
+            return 0.8
         return 0.8 if "completion" in row and _readable(row["completion"]) and _readable(row.get("prompt")) else 0.0
 
     def parse(self, row: Mapping[str, Any]) -> Parsed:
@@ -48,6 +51,8 @@ class TRL(Spec):
                 prompt = _side(row, asked, Role.USER, rest)
                 chosen, rejected = (_without(prompt, side) for side in sides)
             return Parsed(Comparison(prompt=prompt, chosen=chosen, rejected=rejected, tools=tools), rest)
+        if _stepwise(row):
+            return _steps(row, tools)
         rest = rest_of(row, frozenset(("prompt", "completion", "tools")))
         prompt = _side(row, "prompt", Role.USER, rest)
         answer = _side(row, "completion", Role.ASSISTANT, rest)
@@ -78,6 +83,27 @@ class TRL(Spec):
         raise RowProblem(
             "TRL has no row for this content", found=content.kind, allowed="a prompt with an answer or a pair"
         )
+
+
+def _stepwise(row: Mapping[str, Any]) -> bool:
+    steps = row.get("completions")
+    if "completion" in row or not isinstance(steps, list) or not steps:
+        return False
+    return all(isinstance(step, str) for step in steps) and isinstance(row.get("labels"), list)
+
+
+def _steps(row: Mapping[str, Any], tools: tuple[ToolSchema, ...]) -> Parsed:
+    rest = rest_of(row, frozenset(("prompt", "completions", "tools")))
+    prompt = _side(row, "prompt", Role.USER, rest)
+    steps = [step.strip() for step in row["completions"]]
+    if any(not step or "\n\n" in step for step in steps) or len(steps) != len(row["labels"]):
+        raise RowProblem(
+            "each step must be a text without blank lines, with one label",
+            where="completions",
+            found=f"{len(steps)} steps, {len(row['labels'])} labels",
+        )
+    answer = Message(role=Role.ASSISTANT, parts=(TextPart(text="\n\n".join(steps)),))
+    return Parsed(Conversation(messages=(*prompt, answer), tools=tools), rest)
 
 
 def _readable(value: Any) -> bool:
@@ -143,6 +169,10 @@ ROWS = [
     (
         {"chosen": "The sky is blue.", "rejected": "The sky is green."},
         "user: The sky is  || assistant: blue. || assistant: green.",
+    ),
+    (
+        {"prompt": "Name a river.", "completions": ["One is long.", "The Rhine."], "labels": [True, True]},
+        "user: Name a river. | assistant: One is long.\\n\\nThe Rhine.",
     ),
     (
         {"prompt": "Name a river.", "completion": "No.", "label": False},

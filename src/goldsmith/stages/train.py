@@ -30,6 +30,7 @@ KINDS: dict[str, tuple[str, ...]] = {
     "sft": ("conversation", "text"),
     "dpo": ("comparison",),
     "reward_model": ("comparison",),
+    "process_reward": ("conversation",),
 }
 """Which records a built-in method learns from; others are for other steps of the recipe."""
 LOCK = ("torch", "transformers", "peft", "accelerate", "tokenizers", "safetensors", "numpy")
