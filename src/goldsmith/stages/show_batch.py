@@ -47,7 +47,7 @@ def show_batch(recipe: Recipe, folder: Path, *, step: int = 1, update: int = 1, 
     return preview(
         method,  # type: ignore[arg-type]
         cast(TrainingSettings, method),
-        open_chat(base),
+        open_chat(base, cast(TrainingSettings, method).new_tokens),
         training,
         [names[id(record)] for record in training],
         validation or None,

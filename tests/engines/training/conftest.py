@@ -1,4 +1,4 @@
-"""Every test that takes `family` runs for each architecture."""
+"""Every test that takes `family` runs for each architecture; `calling_family`: for those whose templates know tools."""
 
 import importlib.util
 import sys
@@ -25,3 +25,5 @@ def families() -> ModuleType:
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "family" in metafunc.fixturenames:
         metafunc.parametrize("family", list(_module.FAMILIES))
+    if "calling_family" in metafunc.fixturenames:
+        metafunc.parametrize("calling_family", [name for name, one in _module.FAMILIES.items() if one.call is not None])

@@ -223,6 +223,8 @@ def test_layers_the_kernel_cannot_do_take_their_segments(tiny: Any, monkeypatch:
     batch = flat_batch(rows(), range(4))
     segments = policy.logprobs(batch).detach()
     monkeypatch.setattr(attention, "varlen_attn", counted)
+    policy.segments_too = True
+    assert policy.compile().startswith("nothing")
     both = {"layout": batch.layout} | attention.varlen(batch.layout, torch.device("cpu")).as_arguments()
     monkeypatch.setattr(Policy, "_layout", lambda self, b: both)
     torch.testing.assert_close(policy.logprobs(batch).detach(), segments, rtol=1e-5, atol=1e-5)

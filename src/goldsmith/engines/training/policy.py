@@ -276,6 +276,8 @@ class Policy:
         layers = getattr(self.decoder, "layers", None)
         if layers is None:
             return "nothing: this architecture does not list its decoder layers"
+        if self.segments_too:
+            return "nothing: layers that take their segments one by one would be compiled anew for every batch"
         for layer in layers:
             layer.compile(dynamic=True)
         return "decoder layers"
