@@ -231,3 +231,18 @@ def test_an_image_in_a_data_url_becomes_its_digest_and_one_elsewhere_is_refused(
         chat.parse(row("https://example.org/dot.png"))
     with pytest.raises(RowProblem, match="media cannot be written"):
         chat.render(content)
+
+
+def test_a_margin_is_the_pairs_strength_as_it_was_written() -> None:
+    from goldsmith.engines.reading.json_text import decode, encode
+
+    trl: Any = FORMATS[NAMES.index("trl")]
+    pair = '{"prompt":"a","chosen":"b","rejected":"c","margin":MARGIN}'
+    for text in ("2", "0.50", "1e-3", "-1", "123456789012345678"):
+        parsed = trl.parse(decode(pair.replace("MARGIN", text)))
+        assert (parsed.content.strength, parsed.rest) == (text, {})
+        again = trl.parse(decode(encode(trl.render(parsed.content))))
+        assert again.content == parsed.content
+    for text in ('"much"', "null", "true", "[1]"):
+        parsed = trl.parse(decode(pair.replace("MARGIN", text)))
+        assert parsed.content.strength is None

@@ -1,17 +1,19 @@
 """TRL's rows: prompt and completion, pairs with the prompt apart or inside, answers with a label."""
 
+import re
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from goldsmith.engines.reading.chat_turns import common_prefix, looks_like_turns, messages, render_messages
 from goldsmith.engines.reading.fields import as_boolean, rest_of
-from goldsmith.engines.reading.json_text import show
+from goldsmith.engines.reading.json_text import Number, decode, encode, show
 from goldsmith.engines.reading.tool_schemas import render_tools, tool_schemas
 from goldsmith.types.artifact import Spec
 from goldsmith.types.record import Comparison, Content, Conversation, Message, Rating, Role, TextPart, ToolSchema
 from goldsmith.types.row_format import Parsed, RowProblem
 
 _ALLOWED = "text or a list of turns"
+_NUMBER = re.compile(r"-?\d+(\.\d+)?([eE][-+]?\d+)?")
 
 
 class TRL(Spec):
@@ -20,12 +22,12 @@ class TRL(Spec):
     Plain text becomes a user turn (prompt) and an assistant turn (completion, chosen, rejected). Pairs without a prompt
     share their longest common beginning: whole turns, or text up to its last word. `chosen` and `rejected` lists that
     repeat the prompt (as UltraFeedback's do) are read without it. Where a pair has `messages` and no `prompt`
-    (LLaMA-Factory), these are the prompt. `completions` are the steps of one answer: they are joined by blank lines,
-    and their `labels` stay among the extra fields, where `process_reward` looks for them.
+    (LLaMA-Factory), these are the prompt. A number under `margin` is the pair's strength. `completions` are the steps
+    of one answer: they are joined by blank lines, and their `labels` stay among the extra fields, for `process_reward`.
     """
 
     id: ClassVar[str] = "trl"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
 
     def confidence(self, row: Mapping[str, Any]) -> float:
         if "conversations" in row or ("instruction" in row and "prompt" not in row):
@@ -50,7 +52,9 @@ class TRL(Spec):
             else:
                 prompt = _side(row, asked, Role.USER, rest)
                 chosen, rejected = (_without(prompt, side) for side in sides)
-            return Parsed(Comparison(prompt=prompt, chosen=chosen, rejected=rejected, tools=tools), rest)
+            strength = _margin(rest)
+            pair = Comparison(prompt=prompt, chosen=chosen, rejected=rejected, tools=tools, strength=strength)
+            return Parsed(pair, rest)
         if _stepwise(row):
             return _steps(row, tools)
         rest = rest_of(row, frozenset(("prompt", "completion", "tools")))
@@ -68,9 +72,10 @@ class TRL(Spec):
             raise RowProblem("TRL's text rows are `plain_text`", found=content.kind)
         if content.tools:
             tools = {"tools": render_tools(content.tools)}
-        if isinstance(content, Comparison) and content.strength is None:
+        if isinstance(content, Comparison) and (content.strength is None or _NUMBER.fullmatch(content.strength)):
             sides = {"chosen": render_messages(content.chosen), "rejected": render_messages(content.rejected)}
-            return {"prompt": render_messages(content.prompt), **sides, **tools}
+            margin = {} if content.strength is None else {"margin": decode(content.strength)}
+            return {"prompt": render_messages(content.prompt), **sides, **margin, **tools}
         if isinstance(content, Rating) and content.label is not None:
             said = {"prompt": render_messages(content.prompt), "completion": render_messages(content.answer)}
             return {**said, "label": content.label, **tools}
@@ -83,6 +88,18 @@ class TRL(Spec):
         raise RowProblem(
             "TRL has no row for this content", found=content.kind, allowed="a prompt with an answer or a pair"
         )
+
+
+def _margin(rest: dict[str, Any]) -> str | None:
+    """The pair's `margin` as it was written, taken out of `rest`; None if it is no number."""
+    value = rest.get("margin")
+    if isinstance(value, bool) or not isinstance(value, int | float | Number):
+        return None
+    text = encode(value)
+    if not _NUMBER.fullmatch(text):
+        return None
+    del rest["margin"]
+    return text
 
 
 def _stepwise(row: Mapping[str, Any]) -> bool:
@@ -164,6 +181,7 @@ ROWS = [
     ({"prompt": "Name a river.", "chosen": "The Rhine.", "rejected": "No."}, _PAIR),
     ({"prompt": [_ASKED], "chosen": [_GOOD], "rejected": [_BAD]}, _PAIR),
     ({"chosen": [_ASKED, _GOOD], "rejected": [_ASKED, _BAD]}, _PAIR),
+    ({"prompt": "Name a river.", "chosen": "The Rhine.", "rejected": "No.", "margin": 2}, _PAIR),
     ({"messages": [_ASKED], "chosen": _GOOD, "rejected": _BAD}, _PAIR),
     ({"prompt": "Name a river.", "chosen": [_ASKED, _GOOD], "rejected": [_ASKED, _BAD]}, _PAIR),
     (
