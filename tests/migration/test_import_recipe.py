@@ -298,3 +298,18 @@ def test_an_imported_recipe_trains(tmp_path: Path):
     assert trained.run.steps == 3
     assert trained.model.form == "adapter"
     assert json.loads((trained.folder / "adapter_config.json").read_text())["r"] == 4
+
+
+def test_what_is_tuned_is_taken_over(tmp_path: Path):
+    head = "model_name_or_path: m\nstage: sft\ndo_train: true\ndataset: d\ntemplate: qwen\nbf16: true\n"
+    path = write(tmp_path, head + "finetuning_type: lora\npissa_init: true\nuse_rslora: true\n")
+    settings = loaded(import_recipe(path), path).train[0].settings
+    assert settings["adapter"]["init"] == "pissa"
+    assert settings["adapter"]["rank_stabilised"] is True
+    assert settings["precision"] == "bfloat16_mixed"
+    path = write(tmp_path, head + "finetuning_type: freeze\nfreeze_trainable_layers: 3\n")
+    made = import_recipe(path)
+    assert loaded(made, path).train[0].settings["adapter"] == {"kind": "none", "last_layers": 3}
+    assert outcome_of(made, "freeze_trainable_layers") == {"taken"}
+    path = write(tmp_path, head + "finetuning_type: freeze\nfreeze_trainable_layers: -3\n")
+    assert "unsupported" in outcome_of(import_recipe(path), "finetuning_type")

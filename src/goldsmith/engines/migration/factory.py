@@ -138,13 +138,28 @@ def _what_is_tuned(draft: Draft) -> None:
         draft.adapter["kind"] = "none"
         draft.note("finetuning_type", "taken", "", to="adapter.kind: none")
     elif kind == "freeze":
-        tuning.frozen_layers(draft)
+        _frozen(draft)
     else:
         draft.missing("finetuning_type", f"{kind} adapters are not supported", "use lora")
         draft.adapter["kind"] = "lora"
     bits = whole(given.get("quantization_bit"))
     if bits is not None:
         tuning.quantised(draft, "quantization_bit", bits)
+
+
+def _frozen(draft: Draft) -> None:
+    """The last layers of the whole model; theirs can also train the first ones, or parts of each."""
+    given = draft.given
+    layers = whole(given.get("freeze_trainable_layers", 2)) or 0
+    whole_layers = listed(given.get("freeze_trainable_modules", "all")) == ["all"]
+    if layers < 1 or not whole_layers or given.get("freeze_extra_modules") or not draft.can("adapter.last_layers"):
+        tuning.frozen_layers(draft)
+        return
+    draft.adapter["kind"] = "none"
+    draft.note("finetuning_type", "taken", "the last layers of the whole model", to="adapter.kind: none")
+    draft.put("freeze_trainable_layers", "adapter.last_layers", layers)
+    if given.has("freeze_trainable_modules"):
+        draft.note("freeze_trainable_modules", "taken", "whole layers")
 
 
 def _adapter_options(draft: Draft) -> None:

@@ -71,8 +71,13 @@ def _in_order(draft: Draft) -> tuple[Note, ...]:
 
 def _recipe(draft: Draft, path: Path) -> dict[str, Any]:
     settings = dict(draft.settings)
-    if draft.adapter.get("kind", "none") != "none":
+    if draft.adapter.get("kind", "none") != "none" or "last_layers" in draft.adapter:
         settings["adapter"] = draft.adapter
+    if draft.adapter.get("init") == "pissa" and settings.get("precision") == "bfloat16":
+        settings["precision"] = "bfloat16_mixed"
+        key = "pissa_init" if draft.tool == "llamafactory" else "peft_init_lora_weights"
+        text = "taking the main part out of bfloat16 weights would round them; they stay in float32"
+        draft.note(key, "changed", text, to="precision: bfloat16_mixed")
     share = draft.validation_share
     if share is None:
         share = 0.05

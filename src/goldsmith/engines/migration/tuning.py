@@ -88,7 +88,7 @@ def frozen_layers(draft: Draft, key: str = "finetuning_type") -> None:
     """Only some layers trained (`freeze`)."""
     draft.missing(
         key,
-        "tuning some layers and freezing the others is not supported yet",
-        "LoRA is written; set adapter.kind to none to tune the whole model",
+        "these weights cannot be named from this file",
+        "LoRA is written; with adapter.kind none, last_layers or only (patterns of names) choose what is tuned",
     )
     draft.adapter["kind"] = "lora"
