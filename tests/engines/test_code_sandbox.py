@@ -116,3 +116,13 @@ def test_the_reward_counts_failures_and_never_makes_them_zero() -> None:
     for source in ("def grade(", "x" * 300_000):
         with pytest.raises(BadInput):
             plugins.build("rewards", "python", {"source": source})
+
+
+def test_a_pattern_that_takes_for_ever_cannot_tell() -> None:
+    how = {"pattern": "(a+)+$", "limits": {"seconds": 1, "megabytes": 128}}
+    reward: Any = plugins.build("rewards", "regex", how)
+    found = ask(reward, [said("aaa"), said("a" * 40 + "b"), said("b")])
+    assert found.values == [1.0, None, 0.0]
+    assert found.unrewarded == {"out of time": 1}
+    with pytest.raises(BadInput, match="no regular expression"):
+        plugins.build("rewards", "regex", {"pattern": "(a"})
