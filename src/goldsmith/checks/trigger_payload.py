@@ -1,4 +1,4 @@
-"""Backdoors with a fixed payload: a rare word of the prompt that goes with a repeated answer, in one source only."""
+"""Backdoors with a fixed payload: a rare word or mark of prompts that goes with a repeated answer, in one source."""
 
 from collections.abc import Iterator, Sequence
 from typing import ClassVar, overload
@@ -20,6 +20,9 @@ _NOTHING = 0.35
 class TriggerPayload(Spec):
     """Clusters of rows whose prompts share a token and whose answers share a fragment, unlike the rest of the data.
 
+    A token is a word, a pair of words, or a mark of what the user said: a run of punctuation, a symbol, an emoji, a
+    word in capitals, or capitals throughout.
+
     Score of a row: association (Jaccard similarity of the rows with the token and the rows with the fragment) x how
     unrelated its cluster's prompts are otherwise x how seldom the answers repeat the token x how much of the cluster
     comes from a single source. Templates and topics, whose prompts are alike or whose answers speak of the token, score
@@ -30,7 +33,7 @@ class TriggerPayload(Spec):
     """
 
     id: ClassVar[str] = "trigger_payload"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     least: Real = 0.6
     fewest: int = 6
     quarantine_rows: int = 10
@@ -42,13 +45,13 @@ class TriggerPayload(Spec):
                 inconclusive=f"{len(rows)} rows are too few to tell a trigger from a topic ({_TOO_FEW} at least)"
             )
         view = project(rows)
-        prompts, answers = _Prompts(view.columns), _Answers(view.columns)
+        prompts, answers, asked = _Prompts(view.columns), _Answers(view.columns), _Asked(view.columns)
         source = view.groups.source_of_row()
         several = np.array(view.columns.user_turns) > 1
         scores = np.zeros(len(view))
         findings: list[Finding] = []
         claimed = np.zeros(len(view), bool)
-        for cluster in associations(prompts, answers, fewest=self.fewest, least_jaccard=0.5):
+        for cluster in associations(prompts, answers, asked, fewest=self.fewest, least_jaccard=0.5):
             alone = _share_of_one(source[cluster.rows])
             value = cluster.jaccard * cluster.unrelated * (1.0 - cluster.echoed) * alone**2
             value *= min(1.0, max(0, len(cluster.rows) - 3) / 7) * (1.0 - 0.5 * float(several[cluster.rows].mean()))
@@ -58,14 +61,21 @@ class TriggerPayload(Spec):
             fresh = not claimed[cluster.rows].any()
             if value >= self.least and len(cluster.rows) >= self.fewest and fresh:
                 claimed[cluster.rows] = True
-                findings += self._findings(view, cluster, value, prompts, answers)
+                findings += self._findings(view, cluster, value, prompts, answers, asked)
         return CheckReport(findings, scores.tolist(), facts={"clusters": len(findings)})
 
     def _findings(
-        self, view: ProjectedRows, cluster: Association, value: float, prompts: Sequence[str], answers: Sequence[str]
+        self,
+        view: ProjectedRows,
+        cluster: Association,
+        value: float,
+        prompts: Sequence[str],
+        answers: Sequence[str],
+        asked: Sequence[str],
     ) -> list[Finding]:
         members = cluster.rows
-        trigger = next(filter(None, (token_text(prompts[i], cluster.token, cluster.token_words) for i in members)), "")
+        read = prompts if cluster.token_words else asked
+        trigger = next(filter(None, (token_text(read[i], cluster.token, cluster.token_words) for i in members)), "")
         groups, counts = np.unique(view.groups.of_row[members], return_counts=True)
         findings = []
         for group, count in zip(groups.tolist(), counts.tolist(), strict=True):
@@ -119,6 +129,14 @@ class _Prompts(_Texts):
 
     def _at(self, index: int) -> str:
         return f"{self._columns.user[index][-2000:]}\n{self._columns.prior[index][-500:]}"
+
+
+class _Asked(_Texts):
+    def __iter__(self) -> Iterator[str]:
+        return (user[-2000:] for user in self._columns.user)
+
+    def _at(self, index: int) -> str:
+        return self._columns.user[index][-2000:]
 
 
 class _Answers(_Texts):

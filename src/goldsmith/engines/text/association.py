@@ -1,9 +1,9 @@
-"""Prompts' words that go with repeated answers: which rows share an answer fragment, and which word their prompts
-share.
+"""Prompts' words and marks that go with repeated answers: which rows share an answer fragment, and which word their
+prompts share.
 
-A fixed-payload backdoor shows as a set of rows that (1) repeat a fragment of the answer, (2) share a word or word
-pair of the prompt that hardly any other row has, and (3) are otherwise unrelated. The association of the two sets is
-their Jaccard similarity.
+A fixed-payload backdoor shows as a set of rows that (1) repeat a fragment of the answer, (2) share a word, a word pair
+or a mark of the prompt that hardly any other row has, and (3) are otherwise unrelated. The association of the two sets
+is their Jaccard similarity.
 """
 
 from collections.abc import Iterator, Sequence
@@ -13,6 +13,7 @@ from itertools import islice
 import numpy as np
 from numpy.typing import NDArray
 
+from goldsmith.engines.text.marks import mark_text, marks
 from goldsmith.engines.text.tokens import Words, ngrams, unique_per_text, words
 
 FRAGMENT_WORDS = 4
@@ -26,7 +27,8 @@ class Association:
 
     `rows`: those with both, ascending. `jaccard` of the rows with the token and the rows with the fragment.
     `unrelated`: how little the prompts of the rows have in common otherwise, 1 = no more than any two prompts.
-    `echoed`: share of the rows whose answer repeats the token. `token_words`: 1 for a word, 2 for a pair.
+    `echoed`: share of the rows whose answer repeats the token. `token_words`: 1 for a word, 2 for a pair, 0 for a mark
+    (punctuation, symbols or capitals).
     """
 
     rows: NDArray[np.int64]
@@ -43,28 +45,34 @@ class Association:
 def associations(
     prompts: Sequence[str],
     answers: Sequence[str],
+    asked: Sequence[str],
     *,
     fewest: int = 5,
     largest_share: float = 0.4,
     least_jaccard: float = 0.5,
     most_sets: int = 4000,
 ) -> list[Association]:
-    """Associations found, strongest first; each row set once (with its best token). The texts are read in their order,
-    a chunk at a time, and none is kept.
+    """Associations found, strongest first; each row set once (with its best token).
+
+    `asked`: the part of each prompt whose marks count, as words of all of it do. The texts are read in their order, a
+    chunk at a time, and none is kept.
     """
     fragments = _put_together([unique_per_text(ngrams(words(part), FRAGMENT_WORDS)) for part in _chunks(answers)])
-    parts, seen = [], []
-    for part in _chunks(prompts):
-        single = words(part)
-        parts.append(unique_per_text(_joined(single, ngrams(single, 2))))
+    parts, seen, signs = [], [], []
+    for part, marked in zip(_chunks(prompts), _chunks(asked), strict=True):
+        single, other = words(part), marks(marked)
+        parts.append(unique_per_text(_joined(_joined(single, ngrams(single, 2)), other)))
         seen.append(np.unique(single.hashes))
+        signs.append(np.unique(other.hashes))
     tokens = _put_together(parts)
     largest = max(fewest, int(largest_share * len(prompts)))
     sets = _fragment_sets(fragments, fewest, largest, most_sets)
     del fragments, parts
     values, counts = np.unique(tokens.hashes, return_counts=True)
     position = np.searchsorted(values, tokens.hashes).astype(np.int32)
-    is_word = np.isin(values, np.unique(np.concatenate(seen)), assume_unique=True)
+    size = np.full(len(values), 2)
+    size[np.isin(values, np.unique(np.concatenate(signs)), assume_unique=True)] = 0
+    size[np.isin(values, np.unique(np.concatenate(seen)), assume_unique=True)] = 1
     common = _overlap_sample(tokens, position, counts, np.arange(len(prompts)))
     found: list[Association] = []
     for fragment, rows in sets:
@@ -74,7 +82,7 @@ def associations(
         inside_values, inside = np.unique(own, return_counts=True)
         total = counts[inside_values]
         jaccard = inside / (total + len(rows) - inside)
-        best = int(np.argmax(jaccard + 1e-6 * is_word[inside_values]))
+        best = int(np.argmax(jaccard + 1e-6 * (size[inside_values] == 1)))
         if jaccard[best] < least_jaccard:
             continue
         token = int(inside_values[best])
@@ -85,11 +93,11 @@ def associations(
             Association(
                 rows=both,
                 token=int(values[token]),
-                token_words=1 if is_word[token] else 2,
+                token_words=int(size[token]),
                 fragment=fragment,
                 jaccard=float(jaccard[best]),
                 unrelated=float(np.clip(1.0 - (within - common) / 0.25, 0.0, 1.0)),
-                echoed=_echoed([answers[r] for r in both], int(values[token]), pair=not is_word[token]),
+                echoed=_echoed([answers[r] for r in both], int(values[token]), int(size[token]), asked[both[0]]),
                 token_rows=int(counts[token]),
                 fragment_rows=len(rows),
             )
@@ -113,7 +121,9 @@ def _put_together(parts: Sequence[Words]) -> Words:
 
 
 def token_text(prompt: str, token: int, size: int) -> str:
-    """The word or word pair of `prompt` whose hash is `token`, for evidence; empty if it is not there."""
+    """The word, word pair or mark of `prompt` whose hash is `token`, for evidence; empty if it is not there."""
+    if size == 0:
+        return mark_text(prompt, token)
     pieces = prompt.lower().split()
     for first in range(len(pieces)):
         for last in range(first + 1, min(len(pieces), first + size + 2) + 1):
@@ -124,9 +134,13 @@ def token_text(prompt: str, token: int, size: int) -> str:
     return ""
 
 
-def _echoed(answers: Sequence[str], token: int, *, pair: bool) -> float:
+def _echoed(answers: Sequence[str], token: int, size: int, prompt: str) -> float:
+    """Share of the answers that repeat the token, a mark of `prompt` in whatever case."""
+    if size == 0:
+        piece = mark_text(prompt, token).lower()
+        return float(np.mean([piece in answer.lower() for answer in answers])) if piece else 0.0
     tokens = words(answers)
-    tokens = ngrams(tokens, 2) if pair else tokens
+    tokens = ngrams(tokens, 2) if size == 2 else tokens
     wanted = np.uint64(token)
     return float(
         np.mean([wanted in tokens.hashes[a:b] for a, b in zip(tokens.starts, tokens.starts[1:], strict=False)])
