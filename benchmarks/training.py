@@ -1,9 +1,10 @@
-"""SFT and DPO beside TRL: the same model, rows, batches, precision and optimiser, in interleaved processes.
+"""SFT, DPO and GRPO beside TRL: the same model, rows, batches, precision and optimiser, in interleaved processes.
 
 Run: `python benchmarks/training.py [--rows 64] [--repeats 3] [--quick]`. Writes `benchmarks/results/training.json`.
 Each measurement is a process of its own, so that peak memory is its own; the two tools take turns, so that a busy
-machine hits both. Times cover whole updates, and for DPO the reference log-probabilities too. The losses of both tools
-are compared step by step: a faster tool that computes something else would show.
+machine hits both. Times cover whole updates, for DPO the reference log-probabilities too, for GRPO the sampling. The
+losses of both tools are compared step by step: a faster tool that computes something else would show. What GRPO samples
+is each tool's own; random weights hardly ever stop, so that answers are as long as allowed on both sides.
 """
 
 import argparse
@@ -19,6 +20,8 @@ from typing import Any
 
 import results
 
+GROUP, ANSWER_TOKENS, PROMPTS = 8, 64, 4
+"""GRPO: answers to a prompt, their tokens, prompts of an update."""
 ALLOCATOR = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": "2147483647"}
 BATCH = 8
 PEER_VERSION = "trl 1.16.0"
@@ -60,6 +63,8 @@ def make_rows(kind: str, count: int, vocabulary: int) -> list[dict[str, list[int
 
     if kind == "sft":
         return [{"prompt": run(80, 0.8, 400), "answer": [*run(100, 0.8, 400), 0]} for _ in range(count)]
+    if kind == "grpo":
+        return [{"prompt": run(120, 0.7, 400)} for _ in range(count)]
     return [
         {"prompt": run(120, 0.7, 400), "chosen": [*run(90, 0.6, 300), 0], "rejected": [*run(90, 0.6, 300), 0]}
         for _ in range(count)
@@ -139,13 +144,103 @@ def run_ours(kind: str, size: str, count: int, precision: str) -> None:
     measured.report(losses)
 
 
+class Cheap:
+    """A reward that both tools have, that costs nothing and differs within each group."""
+
+    id, version, bounds, needs_reference = "cheap", 1, (0.0, 1.0), False
+
+    def __call__(self, samples: Any) -> list[Any]:
+        from goldsmith.types.reward import Rewarded
+
+        return [Rewarded(value) for value in self.values(len(samples))]
+
+    @staticmethod
+    def values(count: int) -> list[float]:
+        return [i * 37 % 100 / 100 for i in range(count)]
+
+
+def run_ours_grpo(size: str, count: int, precision: str) -> None:
+    """One epoch of GRPO with this project's loop."""
+    import numpy as np
+
+    from goldsmith.engines.chat import Chat
+    from goldsmith.engines.training.allocator import keep_pages
+    from goldsmith.engines.training.guards import choose_way
+    from goldsmith.engines.training.optimizer import build_optimizer
+    from goldsmith.engines.training.policy import Policy
+    from goldsmith.engines.training.rows import Node, Row
+    from goldsmith.methods.grpo import Grpo
+    from goldsmith.types.record import Conversation, Message, Record, Role, TextPart
+
+    measured = Measured()
+    keep_pages()
+    model = make_model(size)
+    settings: dict[str, Any] = {"learning_rate": 1e-4, "batch_size": PROMPTS, "schedule": "constant", "epochs": 1.0}
+    settings |= {"warmup_share": 0.0, "precision": precision, "group_size": GROUP, "max_new_tokens": ANSWER_TOKENS}
+    method = Grpo(rewards=({"reward": "cheap"},), logprob_gap_at_most=None, **settings).given({"cheap": Cheap()})
+    policy = Policy(model.train(), Chat(_plain_tokenizer()), method, "unused")
+    asked = Record(content=Conversation(messages=(Message(role=Role.USER, parts=(TextPart(text="a"),)),)))
+    prompts = [np.array(row["prompt"], dtype=np.int32) for row in make_rows("grpo", count, model.config.vocab_size)]
+    rows = [Row((Node(ids, np.zeros(len(ids), dtype=bool)),), str(i), str(i)) for i, ids in enumerate(prompts)]
+    choose_way(policy, rows, 2048)
+    plan = in_order(
+        tuple(rows), 0, PROMPTS, count // PROMPTS, method.forward_tokens or 2048, BATCH, share=policy.shares
+    )
+    optimizer = build_optimizer(policy, method, plan.steps)
+    measured.start()
+    prepared = method.prepare(policy, rows, plan, dict.fromkeys(map(str, range(count)), asked))
+    losses = [metrics.loss for metrics in method.steps(policy, plan, optimizer, prepared, 0)]
+    measured.report(losses)
+
+
+def run_peer_grpo(size: str, count: int, precision: str) -> None:
+    """One epoch of GRPO with TRL."""
+    os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
+    import trl
+    from datasets import Dataset
+
+    measured = Measured()
+    model = make_model(size)
+    rows = make_rows("grpo", count, model.config.vocab_size)
+    with tempfile.TemporaryDirectory() as folder:
+        config = trl.GRPOConfig(
+            output_dir=folder,
+            use_cpu=True,
+            bf16=precision == "bfloat16_mixed",
+            per_device_train_batch_size=PROMPTS * GROUP,
+            num_generations=GROUP,
+            max_completion_length=ANSWER_TOKENS,
+            num_train_epochs=1,
+            learning_rate=1e-4,
+            lr_scheduler_type="constant",
+            logging_steps=1,
+            report_to=[],
+            save_strategy="no",
+            activation_checkpointing=False,
+            disable_tqdm=True,
+            dataloader_pin_memory=False,
+            shuffle_dataset=False,
+        )
+        trainer = trl.GRPOTrainer(
+            model=model,
+            reward_funcs=lambda completions, **_: Cheap.values(len(completions)),
+            args=config,
+            train_dataset=Dataset.from_list([{"prompt": str(i)} for i in range(count)]),
+            processing_class=_plain_tokenizer(),
+        )
+        trainer._tokenize_prompts = lambda prompts: ([rows[int(p)]["prompt"] for p in prompts], None, {})
+        measured.start()
+        trainer.train()
+    measured.report([line["loss"] for line in trainer.state.log_history if "loss" in line])
+
+
 def in_order(*values: Any, **named: Any) -> Any:
     """A plan that takes the rows as they come, so that both tools see the same batches."""
     from goldsmith.engines.training.batches import Plan
 
     class InOrder(Plan):
         def rows_of(self, step: int) -> list[int]:
-            return list(range(step * BATCH, (step + 1) * BATCH))
+            return list(range(step * self.rows_per_update, (step + 1) * self.rows_per_update))
 
     return InOrder(*values, **named)
 
@@ -237,7 +332,7 @@ def compare(kind: str, options: argparse.Namespace, peer: str, env: dict[str, st
         theirs.append(measure(peer, kind, options, env))
     label = kind + {"trl": "", "trl-packing": "_peer_packs"}[peer] + ("_peer_has_allocator" if env else "")
     facts: dict[str, Any] = {"model": options.size, "precision": options.precision, "rows": options.rows}
-    if peer == "trl":
+    if peer == "trl" and kind != "grpo":
         pairs = zip(ours[0]["losses"], theirs[0]["losses"], strict=True)
         facts["largest_relative_loss_difference"] = max(abs(a - b) / max(1e-6, abs(b)) for a, b in pairs)
 
@@ -245,7 +340,7 @@ def compare(kind: str, options: argparse.Namespace, peer: str, env: dict[str, st
         sides = [[count / m[of] if count else m[of] for m in side] for side in (ours, theirs)]
         return {**results.row(f"{label}{what}", sides[0], sides[1], unit, peer_version=PEER_VERSION), **facts}
 
-    rows = "rows" if kind == "sft" else "pairs"
+    rows = {"sft": "rows", "dpo": "pairs", "grpo": "prompts"}[kind]
     return [
         compared("", f"{rows}/s", "seconds", options.rows),
         compared("_by_cpu_time", f"{rows} per CPU second", "cpu_seconds", options.rows),
@@ -260,18 +355,25 @@ def main() -> None:
     parser.add_argument("--size", choices=["small", "medium", "large"], default="small")
     parser.add_argument("--precision", choices=["float32", "bfloat16_mixed"], default="float32")
     parser.add_argument("--quick", action="store_true", help="only the two plain comparisons")
-    parser.add_argument("--kind", choices=["sft", "dpo"], default="sft")
+    parser.add_argument("--kind", choices=["sft", "dpo", "grpo"], default="sft")
     parser.add_argument("--child", choices=["ours", "trl", "trl-packing"])
     options = parser.parse_args()
-    if options.child == "ours":
+    if options.child and options.kind == "grpo":
+        (run_ours_grpo if options.child == "ours" else run_peer_grpo)(options.size, options.rows, options.precision)
+    elif options.child == "ours":
         run_ours(options.kind, options.size, options.rows, options.precision)
     elif options.child:
         packing = options.child == "trl-packing"
         run_peer(options.kind, options.size, options.rows, options.precision, packing)
     else:
-        todo: list[tuple[str, str, dict[str, str]]] = [("sft", "trl", {}), ("dpo", "trl", {})]
+        todo: list[tuple[str, str, dict[str, str]]] = [("sft", "trl", {}), ("dpo", "trl", {}), ("grpo", "trl", {})]
         if not options.quick:
-            todo += [("sft", "trl-packing", {}), ("sft", "trl", ALLOCATOR), ("dpo", "trl", ALLOCATOR)]
+            todo += [
+                ("sft", "trl-packing", {}),
+                ("sft", "trl", ALLOCATOR),
+                ("dpo", "trl", ALLOCATOR),
+                ("grpo", "trl", ALLOCATOR),
+            ]
         rows = [row for kind, peer, env in todo for row in compare(kind, options, peer, env)]
         results.save("training", rows)
 

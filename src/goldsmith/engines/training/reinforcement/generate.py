@@ -97,16 +97,17 @@ def _write(
 
 
 def _draw(logits_BV: torch.Tensor, decoding: Decoding, draws: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
-    """A token for each row [B], and its log-probability [B]: the largest of p / Exp(1) is drawn with probability p."""
+    """A token for each row [B] by inverting the running sum of probabilities, and its log-probability [B]."""
     logprobs_BV = (logits_BV / decoding.temperature).log_softmax(-1)
     if bool(torch.isnan(logprobs_BV[:, 0]).any()):  # one NaN in a row makes all of it NaN
         raise FloatingPointError("the model's logits hold NaN: its weights are unusable")
-    allowed_BV = logprobs_BV
+    likely_BV = logprobs_BV.exp()
     if decoding.top_p < 1.0:
-        sorted_BV, order_BV = logprobs_BV.sort(descending=True, dim=-1)
-        before_BV = sorted_BV.exp().cumsum(-1) - sorted_BV.exp()
-        outside_BV = torch.zeros_like(before_BV, dtype=torch.bool).scatter(1, order_BV, before_BV >= decoding.top_p)
-        allowed_BV = logprobs_BV.masked_fill(outside_BV, -torch.inf)
-    noise_BV = torch.empty_like(allowed_BV).exponential_(generator=draws).log_()
-    tokens_B = (allowed_BV - noise_BV).argmax(-1)
-    return tokens_B, logprobs_BV.gather(1, tokens_B[:, None]).squeeze(1)
+        sorted_BV, order_BV = likely_BV.sort(descending=True, dim=-1)
+        outside_BV = sorted_BV.cumsum(-1) - sorted_BV >= decoding.top_p
+        likely_BV = likely_BV.masked_fill(torch.zeros_like(outside_BV).scatter(1, order_BV, outside_BV), 0.0)
+    # float64: a float32 running sum over a large vocabulary loses the tail
+    sums_BV = likely_BV.cumsum(-1, dtype=torch.float64)
+    place_B1 = torch.rand((len(sums_BV), 1), dtype=torch.float64, device=sums_BV.device, generator=draws)
+    tokens_B1 = torch.searchsorted(sums_BV, place_B1 * sums_BV[:, -1:], right=True).clamp(max=sums_BV.shape[1] - 1)
+    return tokens_B1.squeeze(1), logprobs_BV.gather(1, tokens_B1).squeeze(1)
