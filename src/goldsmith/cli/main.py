@@ -16,6 +16,7 @@ from goldsmith.types.errors import INTERRUPTED_EXIT_CODE, GoldsmithError, Unavai
 COMMANDS = {
     "demo": "The whole circle in a small world, with a poisoned delivery; ends in a report.",
     "init": "Make a workspace: the folder that holds all evidence.",
+    "fit": "Will a training run fit this hardware? Memory by part and time, from the config alone.",
     "import-recipe": "Write a recipe from a configuration of LLaMA-Factory or Axolotl, with an account of every line.",
     "run": "Run the whole circle of a recipe: sources in, verdict out.",
     "sign": "Sign a file as the next delivery of a source.",

@@ -1,0 +1,102 @@
+"""Memory by part and time of a training run, from what the simulation counted. Pure functions; bytes and seconds."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from goldsmith.engines.fit.hardware import GIB, Machine
+from goldsmith.engines.fit.simulate import Counts, Simulated
+
+CPU_OVERHEAD = {"full": 40 * 2**20, "adapter": 215 * 2**20}
+"""What a process on a CPU holds beyond its tensors at the peak: kernels' scratch, and holes in the heap, more of them
+under adapters, whose many small tensors lie between large ones. Measured (benchmarks/fit.py, the fitted cases)."""
+ADAPTER_HEAP = 2.0
+"""The most that a process on a CPU held under an adapter, over what is predicted: the heap's holes then vary from case
+to case (measured: 0.98 to 1.85)."""
+CUDA_CONTEXT = GIB
+"""What the driver and its libraries take in a process. Stated, not measured here."""
+CUDA_FRAGMENTS = 0.06
+"""Share of the tensors' bytes that the caching allocator holds and nobody uses. Stated, not measured here."""
+MFU = {"cpu": (0.25, 0.7), "cuda": (0.2, 0.45)}
+"""Model FLOPs as a share of what matrix products reach alone: of this machine's own 512 x 512 products on a CPU, of
+the maker's figure on a GPU. A stated range, not measured here."""
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """Bytes by part. `head`: logits in chunks, the head's gradients, and what the backward pass holds in flight."""
+
+    weights: int
+    optimiser: int
+    gradients: int
+    activations: int
+    head: int
+    cache: int
+    overhead: int
+
+    @property
+    def total(self) -> int:
+        return (
+            self.weights + self.optimiser + self.gradients + self.activations + self.head + self.cache + self.overhead
+        )
+
+    def parts(self) -> dict[str, int]:
+        """By name, in order."""
+        return {name: getattr(self, name) for name in self.__slots__}
+
+
+def memory_of(run: Simulated, *, device: str, cache: int = 0) -> Memory:
+    """The worst moment of a run, by part; it is in a backward pass."""
+    rest = max(0, run.peak - run.weights - run.optimiser)
+    activations = min(run.activations, rest)
+    gradients = min(run.gradients, rest - activations)
+    head = rest - activations - gradients
+    if device == "cpu":
+        overhead = CPU_OVERHEAD["adapter" if run.counts.trained < run.counts.parameters // 2 else "full"]
+    else:
+        overhead = int(CUDA_FRAGMENTS * (run.peak + cache)) + CUDA_CONTEXT
+    return Memory(run.weights, run.optimiser, gradients, activations, head, cache, overhead)
+
+
+def cache_bytes(counts: Counts, tokens: int, *, bytes_each: int = 2) -> int:
+    """Keys and values of `tokens` tokens of all layers."""
+    return 2 * counts.layers * counts.kv_heads * counts.head_dim * bytes_each * tokens
+
+
+def serving_bytes(counts: Counts, *, context: int, answers: int, device: str, bits: int = 16) -> int:
+    """Weights and the cache of `answers` conversations of `context` tokens; float32 on a CPU, as `goldsmith serve`."""
+    each = 4.0 if device == "cpu" else bits / 8
+    tensors = counts.parameters * each + cache_bytes(counts, context * answers, bytes_each=4 if device == "cpu" else 2)
+    if device == "cpu":
+        return int(tensors) + CPU_OVERHEAD["full"]
+    return int(tensors * (1 + CUDA_FRAGMENTS)) + CUDA_CONTEXT
+
+
+def flops_of(
+    counts: Counts, *, tokens: int, labels: int, mean_context: float, adapter: bool, checkpointing: bool, extra: int = 0
+) -> float:
+    """Floating-point operations of training on `tokens` tokens of which `labels` are learned.
+
+    Forward 2, gradients of activations 2, of weights 2 (of a frozen base none) for each weight and token; the head at
+    labels alone; attention 4 x hidden x context for each layer and token, thrice with its backward pass. `extra`:
+    tokens that are only read (a reference model's).
+    """
+    body = max(0, counts.active - counts.embeddings)
+    passes = (2 + (2 if adapter else 4)) + (2 if checkpointing else 0)
+    attention = 4 * counts.hidden * counts.layers * mean_context / 2
+    head = counts.vocabulary * counts.hidden
+    read = extra * (2 * body + attention)
+    return tokens * (passes * body + attention * passes / 2) + labels * head * (4 if adapter else 6) + read
+
+
+def seconds_of(flops: float, machine: Machine, tflops: float | None = None) -> tuple[float, float] | None:
+    """From the best to the worst of the machine's range; None where its speed is not known."""
+    speed = machine.tflops if tflops is None else tflops
+    if not speed:
+        return None
+    low, high = MFU[machine.device]
+    return flops / (speed * 1e12 * high), flops / (speed * 1e12 * low)
+
+
+def as_dict(memory: Memory) -> Mapping[str, int]:
+    """Parts and total, bytes."""
+    return {**memory.parts(), "total": memory.total}

@@ -1,0 +1,200 @@
+"""An update of the real engine on tensors without contents: which bytes are alive when, for any architecture.
+
+The model is built from its config on the meta device, adapters and all, and its forward and backward pass run through
+`Policy` and its losses as in training, on fake tensors (torch's FakeTensorMode). Nothing is computed or allocated.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import torch
+
+from goldsmith.engines.fit.ledger import Ledger
+from goldsmith.engines.training import losses
+from goldsmith.engines.training.batches import Batch, flat_batch
+from goldsmith.engines.training.policy import Policy, _with_lora
+from goldsmith.engines.training.rows import Node, Row
+from goldsmith.engines.training.settings import TrainingSettings
+from goldsmith.types.errors import BadInput
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """Parameters: all, trained, those that a token goes through (a mixture's other experts left out), and those of
+    embeddings and head. `layers` to `head_dim` are the cache's dimensions."""
+
+    parameters: int
+    trained: int
+    active: int
+    embeddings: int
+    vocabulary: int
+    hidden: int
+    layers: int
+    kv_heads: int
+    head_dim: int
+
+
+@dataclass(frozen=True, slots=True)
+class Simulated:
+    """Bytes of two updates. `peak`: all tensors that are alive at the worst moment; `activations`: what the decoder
+    keeps for the backward pass of the largest forward."""
+
+    counts: Counts
+    weights: int
+    gradients: int
+    optimiser: int
+    activations: int
+    peak: int
+
+
+def meta_model(config: Any, settings: TrainingSettings) -> Any:
+    """The model with its adapter, as training opens it, without contents. Errors: BadInput for an unknown kind."""
+    from transformers import AutoModelForCausalLM
+
+    dtype = torch.bfloat16 if settings.precision == "bfloat16" else torch.float32
+    try:
+        with torch.device("meta"):
+            model = AutoModelForCausalLM.from_config(config, dtype=dtype)  # type: ignore[no-untyped-call]
+    except (ValueError, KeyError, ImportError, AttributeError) as error:
+        kind = getattr(config, "model_type", "?")
+        raise BadInput("no causal language model can be built from this config", found=f"{kind}: {error}") from error
+    if settings.adapter.kind == "none":
+        model.requires_grad_(True)
+    else:
+        model = _with_lora(model, settings.adapter, "base")
+    if settings.activation_checkpointing:
+        model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+    return model.train()
+
+
+def count(model: Any) -> Counts:
+    """Parameters by what they are for."""
+    inner = model.get_base_model() if hasattr(model, "get_base_model") else model
+    config = inner.config.get_text_config()
+    unique = {id(p): p for p in model.parameters()}.values()
+    experts = getattr(config, "num_local_experts", None) or getattr(config, "num_experts", None) or 0
+    used = getattr(config, "num_experts_per_tok", None) or experts
+    total = sum(p.numel() for p in unique)
+    stacked = sum(p.numel() for p in unique if experts and p.ndim >= 2 and p.shape[0] == experts)
+    stacked -= sum(p.numel() for p in unique if experts and p.ndim == 2 and p.shape == (experts, config.hidden_size))
+    inside, outside = inner.get_input_embeddings().weight, inner.get_output_embeddings().weight
+    heads = config.num_attention_heads
+    return Counts(
+        parameters=total,
+        trained=sum(p.numel() for p in unique if p.requires_grad),
+        active=total - (stacked - stacked * used // experts if experts else 0),
+        embeddings=sum(p.numel() for p in {id(inside): inside, id(outside): outside}.values()),
+        vocabulary=int(outside.shape[0]),
+        hidden=int(outside.shape[1]),
+        layers=int(config.num_hidden_layers),
+        kv_heads=int(getattr(config, "num_key_value_heads", None) or heads),
+        head_dim=int(getattr(config, "head_dim", None) or config.hidden_size // heads),
+    )
+
+
+@contextmanager
+def _chunks_of(device: str) -> Iterator[None]:
+    """The losses' chunks as they are on `device`; the fake tensors say they are on a CPU."""
+    kept = losses.CHUNK_BYTES["cpu"], losses.KEEP_BYTES["cpu"]
+    losses.CHUNK_BYTES["cpu"], losses.KEEP_BYTES["cpu"] = losses.CHUNK_BYTES[device], losses.KEEP_BYTES[device]
+    try:
+        yield
+    finally:
+        losses.CHUNK_BYTES["cpu"], losses.KEEP_BYTES["cpu"] = kept
+
+
+def _hollow(model: Any) -> None:
+    """Put fake tensors in the place of the meta ones; tied weights stay tied."""
+    made: dict[int, torch.nn.Parameter] = {}
+    for module in model.modules():
+        for name, old in module._parameters.items():
+            if old is not None:
+                if id(old) not in made:
+                    fresh = torch.empty(old.shape, dtype=old.dtype)
+                    made[id(old)] = torch.nn.Parameter(fresh, requires_grad=old.requires_grad)
+                module._parameters[name] = made[id(old)]
+        for name, old in module._buffers.items():
+            if old is not None:
+                module._buffers[name] = torch.empty(old.shape, dtype=old.dtype)
+
+
+def simulate(
+    config: Any, settings: TrainingSettings, batches: Sequence[Batch], *, device: str, whole_answers: bool
+) -> Simulated:
+    """Two updates of the same forwards. `whole_answers`: the loss reads log-probabilities of answers (DPO and the
+    like), not cross-entropy of tokens.
+
+    Errors: BadInput where the architecture cannot be run so.
+    """
+    from torch._subclasses.fake_tensor import FakeTensorMode
+
+    model = meta_model(config, settings)
+    counts = count(model)
+    with FakeTensorMode(allow_non_fake_inputs=True), _chunks_of("cuda" if device == "cuda" else "cpu"):
+        _hollow(model)
+        policy = Policy(model, SimpleNamespace(pad_id=0), settings, "base")  # type: ignore[arg-type]
+        policy.take("flat")
+        ledger = Ledger()
+        with ledger:
+            for tensor in (*model.parameters(), *model.buffers()):
+                ledger.enter(tensor)
+            static = ledger.live
+            decoded: list[int] = []
+            policy.decoder.register_forward_hook(lambda *_: decoded.append(ledger.live))
+            try:
+                moments, kept = [], [0]
+                for update in range(2):
+                    for batch in batches:
+                        before = ledger.live
+                        _once(policy, batch, whole_answers)
+                        kept.append(decoded[-1] - before)
+                    for parameter in model.parameters() if update == 0 else ():
+                        if parameter.requires_grad:
+                            moments += [torch.zeros_like(parameter), torch.zeros_like(parameter)]
+                            parameter.grad = None
+            except (RuntimeError, TypeError, ValueError, NotImplementedError) as error:
+                raise BadInput(
+                    "this architecture's forward pass could not be followed",
+                    found=f"{type(error).__name__}: {str(error)[:160]}",
+                    next_step="measure it: train a few steps with max_steps, and look at the memory",
+                ) from error
+            optimiser = sum(moment.numel() * moment.element_size() for moment in moments)
+    gradients = sum(p.numel() * 4 for p in model.parameters() if p.requires_grad)
+    activations = max(kept)
+    return Simulated(counts, static, gradients, optimiser, activations, ledger.peak)
+
+
+def _once(policy: Policy, batch: Batch, whole_answers: bool) -> None:
+    if whole_answers:
+        loss = policy.sequence_logprobs(batch).sum()
+    else:
+        loss = policy.cross_entropy(batch, max(1, int(batch.labels_N.numel())))
+    loss.backward()  # type: ignore[no-untyped-call]
+
+
+def stated_rows(prompt: int, answer: int, branches: int, number: int) -> list[Row]:
+    """Rows of a stated length: a prompt of so many tokens and `branches` answers after it (0: one path)."""
+    ids, mask = np.zeros(prompt + answer, np.int32), np.zeros(prompt + answer, np.bool_)
+    mask[prompt:] = True
+    if branches == 0:
+        return [Row((Node(ids, mask),), f"row {n}", str(n)) for n in range(number)]
+    root = Node(ids[:prompt], mask[:prompt])
+    leaves = tuple(Node(ids[prompt:], mask[prompt:], 0) for _ in range(branches))
+    return [Row((root, *leaves), f"row {n}", str(n)) for n in range(number)]
+
+
+def heaviest(rows: Sequence[Row], updates: Sequence[Sequence[Sequence[int]]]) -> list[Batch]:
+    """Of the update with the largest forward that one, and the largest of those that come with gradients waiting."""
+
+    def size(members: Sequence[int]) -> tuple[int, int]:
+        nodes = [node for i in members for node in rows[i].nodes]
+        return sum(len(n.ids) for n in nodes), sum(int(n.trained.sum()) for n in nodes)
+
+    update = max(updates, key=lambda forwards: max(size(members) for members in forwards))
+    rest = update[1:]
+    chosen = [update[0], max(rest, key=size)] if rest else [update[0]]
+    return [flat_batch(rows, members) for members in chosen]
