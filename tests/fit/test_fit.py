@@ -16,7 +16,8 @@ from goldsmith.engines.fit.hardware import GPUS
 from goldsmith.engines.fit.known import KNOWN
 from goldsmith.engines.fit.ledger import Ledger
 from goldsmith.engines.fit.simulate import count, heaviest, meta_model, simulate, stated_rows
-from goldsmith.engines.training.policy import Policy, _with_lora
+from goldsmith.engines.training.adapters import put_adapter
+from goldsmith.engines.training.policy import Policy
 from goldsmith.stages.fit import build, config_of, stated_work
 from goldsmith.types.errors import BadInput, Unavailable
 
@@ -53,7 +54,7 @@ def test_the_simulated_bytes_are_those_of_a_real_update(method: str, settings: d
     batches = heaviest(rows, [[[0, 1, 2, 3], [4, 5]]])
     run = simulate(SMALL, spec, batches, device="cpu", whole_answers=method == "dpo")
     model = AutoModelForCausalLM.from_config(SMALL, dtype=torch.float32)
-    model = _with_lora(model, spec.adapter, "base") if settings else model.requires_grad_(True)
+    model = put_adapter(model, spec.adapter, "base", [], "words") if settings else model.requires_grad_(True)
     policy = Policy(model.train(), SimpleNamespace(pad_id=0), spec, "base")  # type: ignore[arg-type]
     policy.take("flat")
     moments: list[torch.Tensor] = []
