@@ -52,7 +52,7 @@ def _method(draft: Draft) -> bool:
     if truth(given.get("reward_model")):
         return tuning.choose(draft, "reward_model", ("reward_model",), "reward modelling")
     if truth(given.get("process_reward_model")):
-        return tuning.choose(draft, "process_reward_model", ("process_reward_model",), "process reward modelling")
+        return tuning.choose(draft, "process_reward_model", ("process_reward",), "process reward modelling")
     kind = given.get("rl")
     if kind is None:
         if given.has("pretraining_dataset"):
@@ -131,17 +131,14 @@ def _grpo(draft: Draft) -> bool:
         ("num_generations", "group_size"),
         ("max_completion_length", "max_new_tokens"),
         ("temperature", "temperature"),
-        ("epsilon", "clip"),
+        ("epsilon", "epsilon"),
+        ("top_p", "top_p"),
     ):
         if theirs in settings and draft.can(ours):
             draft.settings[ours] = settings[theirs]
             taken.append(f"{theirs} as {ours}")
-    draft.note(
-        "trl",
-        "changed",
-        f"taken: {', '.join(taken) or 'nothing'}; reward functions in Python files are not imported",
-        next_step="name the rewards in the recipe, as checkers, graders or evals",
-    )
+    said = f"taken: {', '.join(taken) or 'nothing'}; reward functions in Python files are not imported"
+    tuning.rewards_to_name(draft, "trl", said)
     return True
 
 

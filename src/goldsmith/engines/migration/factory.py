@@ -66,11 +66,8 @@ def _method(draft: Draft) -> bool:
 
 
 def _ppo(draft: Draft) -> bool:
-    draft.missing(
-        "reward_model",
-        "a reward model of LLaMA-Factory's (a value head beside the weights) is not read here",
-        "train one with the method reward_model, and name it in the recipe's rewards",
-    )
+    said = "a reward model of LLaMA-Factory's (a value head beside the weights) is not read here"
+    tuning.rewards_to_name(draft, "reward_model", said)
     return True
 
 

@@ -92,3 +92,15 @@ def frozen_layers(draft: Draft, key: str = "finetuning_type") -> None:
         "LoRA is written; with adapter.kind none, last_layers or only (patterns of names) choose what is tuned",
     )
     draft.adapter["kind"] = "lora"
+
+
+def rewards_to_name(draft: Draft, key: str, what: str) -> None:
+    """Methods that learn from rewards want one; theirs cannot be taken over, so a plain one stands in its place."""
+    draft.settings["rewards"] = [{"reward": "string_check"}]
+    draft.note(
+        key,
+        "changed",
+        f"{what}; in its place stands string_check, which wants the answer to equal the row's reference_answer",
+        next_step="name the rewards you mean: goldsmith show capabilities rewards",
+        to="rewards",
+    )
