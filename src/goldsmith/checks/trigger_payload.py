@@ -33,7 +33,7 @@ class TriggerPayload(Spec):
     """
 
     id: ClassVar[str] = "trigger_payload"
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     least: Real = 0.6
     fewest: int = 6
     quarantine_rows: int = 10

@@ -4,6 +4,10 @@ prompts share.
 A fixed-payload backdoor shows as a set of rows that (1) repeat a fragment of the answer, (2) share a word, a word pair
 or a mark of the prompt that hardly any other row has, and (3) are otherwise unrelated. The association of the two sets
 is their Jaccard similarity.
+
+The texts' hashes are not held. Fragments are sorted range by range, in files. Which tokens a set may go with is told by
+a sample of its rows; those tokens alone are counted, exactly, in all prompts. Sets of up to 24 rows are read whole, and
+so are all prompts where there are up to 8,000.
 """
 
 from collections.abc import Iterator, Sequence
@@ -14,11 +18,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from goldsmith.engines.text.marks import mark_text, marks
-from goldsmith.engines.text.tokens import Words, ngrams, unique_per_text, words
+from goldsmith.engines.text.repeats import Occurrences, RowSets
+from goldsmith.engines.text.tally import Tally
+from goldsmith.engines.text.tokens import Words, ngrams, rolling_ngrams, unique_per_text, words
 
 FRAGMENT_WORDS = 4
-_CHUNK_TEXTS = 20_000
-_MOST_COUNTERS_LOG2 = 24
+_CHUNK_TEXTS = 8192
+_ROWS_READ_OF_A_SET = 24
+_ROWS_READ_OF_ALL = 8000
+_PAIRS = 60
+_Array = NDArray[np.int64]
+_Hashes = NDArray[np.uint64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,57 +67,202 @@ def associations(
     `asked`: the part of each prompt whose marks count, as words of all of it do. The texts are read in their order, a
     chunk at a time, and none is kept.
     """
-    fragments = _put_together([unique_per_text(ngrams(words(part), FRAGMENT_WORDS)) for part in _chunks(answers)])
-    parts, seen, signs = [], [], []
-    for part, marked in zip(_chunks(prompts), _chunks(asked), strict=True):
-        single, other = words(part), marks(marked)
-        parts.append(unique_per_text(_joined(_joined(single, ngrams(single, 2)), other)))
-        seen.append(np.unique(single.hashes))
-        signs.append(np.unique(other.hashes))
-    tokens = _put_together(parts)
-    largest = max(fewest, int(largest_share * len(prompts)))
-    sets = _fragment_sets(fragments, fewest, largest, most_sets)
-    del fragments, parts
-    values, counts = np.unique(tokens.hashes, return_counts=True)
-    position = np.searchsorted(values, tokens.hashes).astype(np.int32)
-    size = np.full(len(values), 2)
-    size[np.isin(values, np.unique(np.concatenate(signs)), assume_unique=True)] = 0
-    size[np.isin(values, np.unique(np.concatenate(seen)), assume_unique=True)] = 1
-    common = _overlap_sample(tokens, position, counts, np.arange(len(prompts)))
+    sets = _fragments(answers).sets(fewest, max(fewest, int(largest_share * len(prompts))), most_sets)
+    if not len(sets):
+        return []
+    texts = _Texts(prompts, answers, asked)
+    context, candidates = _sampled(texts, sets, least_jaccard)
+    tally = Tally(np.concatenate(candidates))
+    for _, tokens in texts.tokens():
+        tally.add(tokens)
+    near = {}
+    for number, (own, size) in enumerate(zip(candidates, sets.sizes.tolist(), strict=True)):
+        totals = tally.of(own)
+        if (np.minimum(totals, size) >= least_jaccard * np.maximum(totals, size)).any():
+            near[number] = own[totals <= 4 * size]
+    if not near:
+        return []
+    held = texts.held(np.concatenate([sets.rows(k) for k in near]), Tally(np.concatenate(list(near.values()))))
     found: list[Association] = []
-    for fragment, rows in sets:
-        own = np.concatenate([position[tokens.starts[r] : tokens.starts[r + 1]] for r in rows])
-        if not len(own):
-            continue
-        inside_values, inside = np.unique(own, return_counts=True)
-        total = counts[inside_values]
-        jaccard = inside / (total + len(rows) - inside)
-        best = int(np.argmax(jaccard + 1e-6 * (size[inside_values] == 1)))
-        if jaccard[best] < least_jaccard:
-            continue
-        token = int(inside_values[best])
-        tied = inside_values[(inside >= 0.5 * len(rows)) & (total <= 4 * len(rows))]
-        both = rows[[token in position[tokens.starts[r] : tokens.starts[r + 1]] for r in rows]]
-        within = _overlap_sample(tokens, position, counts, both, leave_out=tied)
-        found.append(
-            Association(
-                rows=both,
-                token=int(values[token]),
-                token_words=int(size[token]),
-                fragment=fragment,
-                jaccard=float(jaccard[best]),
-                unrelated=float(np.clip(1.0 - (within - common) / 0.25, 0.0, 1.0)),
-                echoed=_echoed([answers[r] for r in both], int(values[token]), int(size[token]), asked[both[0]]),
-                token_rows=int(counts[token]),
-                fragment_rows=len(rows),
-            )
-        )
+    for number, own in near.items():
+        best = _best(texts, held, sets, number, own, tally.of(own), least_jaccard, context)
+        found += [best] if best else []
     found.sort(key=lambda a: (-a.jaccard * a.unrelated, -len(a.rows), a.rows.tolist()))
     return found
 
 
+@dataclass(frozen=True, slots=True)
+class _Held:
+    """Tokens of some rows, `rows` ascending: each row's sorted, without repeats."""
+
+    rows: _Array
+    tokens: Words
+
+    def each(self, rows: _Array) -> list[_Hashes]:
+        """The tokens of each of these rows."""
+        at, starts = np.searchsorted(self.rows, rows), self.tokens.starts
+        return [self.tokens.hashes[a:b] for a, b in zip(starts[at].tolist(), starts[at + 1].tolist(), strict=True)]
+
+    def of(self, rows: _Array) -> _Hashes:
+        """The tokens of these rows, one row after the other."""
+        return np.concatenate(self.each(rows)) if len(rows) else np.zeros(0, np.uint64)
+
+
+@dataclass(frozen=True, slots=True)
+class _Texts:
+    prompts: Sequence[str]
+    answers: Sequence[str]
+    asked: Sequence[str]
+
+    def tokens(self, rows: NDArray[np.bool_] | None = None) -> Iterator[tuple[_Array, Words]]:
+        """Chunk by chunk the rows' numbers and their tokens, with repeats; only the rows that are marked."""
+        first = 0
+        for prompts, asked in zip(_chunks(self.prompts), _chunks(self.asked), strict=True):
+            own = np.arange(len(prompts)) if rows is None else np.flatnonzero(rows[first : first + len(prompts)])
+            if rows is not None:
+                prompts, asked = [prompts[i] for i in own], [asked[i] for i in own]
+            yield first + own, _tokens(prompts, asked)
+            first += len(prompts) if rows is None else _CHUNK_TEXTS
+
+    def held(self, rows: _Array, only: Tally | None = None) -> _Held:
+        """The tokens of some rows, without those that `only` did not choose."""
+        marked = np.zeros(len(self.prompts), bool)
+        marked[rows] = True
+        parts = []
+        for _, tokens in self.tokens(marked):
+            parts.append(unique_per_text(only.only(tokens) if only else tokens))
+        return _Held(np.flatnonzero(marked), _put_together(parts))
+
+    def alone(self, rows: _Array) -> list[_Hashes]:
+        """The tokens of a few rows, read out of order."""
+        own = unique_per_text(_tokens([self.prompts[r] for r in rows], [self.asked[r] for r in rows]))
+        return [own.hashes[a:b] for a, b in zip(own.starts, own.starts[1:], strict=False)]
+
+    def size_of(self, row: int, token: int) -> int:
+        """What a token of this row is: 1 a word, 2 a pair, 0 a mark."""
+        single = words([self.prompts[row]])
+        if np.uint64(token) in single.hashes:
+            return 1
+        return 0 if np.uint64(token) in marks([self.asked[row]]).hashes else 2
+
+
+@dataclass(frozen=True, slots=True)
+class _Context:
+    """What all prompts are like: tokens of more than a twentieth of them, ascending, and how alike any two are."""
+
+    everyday: _Hashes
+    common: float
+
+
+def _tokens(prompts: Sequence[str], asked: Sequence[str]) -> Words:
+    single = words(prompts)
+    return _joined(_joined(single, ngrams(single, 2)), marks(asked))
+
+
+def _fragments(answers: Sequence[str]) -> Occurrences:
+    out, first = Occurrences(), 0
+    for part in _chunks(answers):
+        grams = rolling_ngrams(part, FRAGMENT_WORDS)
+        out.add(grams.hashes, np.repeat(np.arange(first, first + len(part), dtype=np.int32), grams.counts()))
+        first += len(part)
+    return out
+
+
+def _sampled(texts: _Texts, sets: RowSets, least_share: float) -> tuple[_Context, list[_Hashes]]:
+    """What prompts are like, and of every set the tokens that so many of its rows hold that it may go with them.
+
+    Of a set that is not read whole half the share is asked for: that a token of the share asked for is missed then has
+    a chance below 0.004.
+    """
+    count = len(texts.prompts)
+    some = _evenly(np.arange(count), _ROWS_READ_OF_ALL)
+    pairs = _pairs(np.arange(count))
+    read = [_evenly(sets.rows(number), _ROWS_READ_OF_A_SET) for number in range(len(sets))]
+    held = texts.held(np.concatenate([some, *pairs, *read]))
+    values, seen = np.unique(held.of(some), return_counts=True)
+    everyday = values[seen > 0.05 * len(some) + 3 * len(some) / count]
+    candidates = []
+    for rows, size in zip(read, sets.sizes.tolist(), strict=True):
+        values, seen = np.unique(held.of(rows), return_counts=True)
+        candidates.append(values[seen >= least_share * len(rows) / (1 if len(rows) == size else 2)])
+    first, second = (held.each(side) for side in pairs)
+    return _Context(everyday, _overlap(first, second, everyday)), candidates
+
+
+def _best(
+    texts: _Texts,
+    held: _Held,
+    sets: RowSets,
+    number: int,
+    tokens: _Hashes,
+    totals: _Array,
+    least_jaccard: float,
+    context: _Context,
+) -> Association | None:
+    """The set's association with the token it goes with best; none below the least."""
+    rows = sets.rows(number)
+    inside = Tally(tokens)
+    own = held.each(rows)
+    inside.add(Words(np.concatenate(own), np.concatenate([[0], np.cumsum([len(part) for part in own])])))
+    jaccard = inside.counts / (totals + len(rows) - inside.counts)
+    if not len(jaccard) or jaccard.max() < least_jaccard:
+        return None
+    best, size = max(
+        ((int(k), texts.size_of(_holder(rows, own, tokens[k]), int(tokens[k]))) for k in _highest(jaccard)),
+        key=lambda one: (one[1] == 1, -one[0]),
+    )
+    token = int(tokens[best])
+    both = rows[[tokens[best] in part for part in own]]
+    first, second = _pairs(both)
+    tied = tokens[inside.counts >= 0.5 * len(rows)]
+    away = np.union1d(context.everyday, tied)
+    within = _overlap(texts.alone(first), texts.alone(second), away)
+    return Association(
+        rows=both,
+        token=token,
+        token_words=size,
+        fragment=int(sets.fragments[number]),
+        jaccard=float(jaccard[best]),
+        unrelated=float(np.clip(1.0 - (within - context.common) / 0.25, 0.0, 1.0)),
+        echoed=_echoed([texts.answers[r] for r in both], token, size, texts.asked[both[0]]),
+        token_rows=int(totals[best]),
+        fragment_rows=len(rows),
+    )
+
+
+def _highest(values: NDArray[np.float64]) -> _Array:
+    return np.flatnonzero(values >= values.max() - 1e-9)[:8]
+
+
+def _holder(rows: _Array, tokens: Sequence[_Hashes], token: np.uint64) -> int:
+    return int(next(row for row, own in zip(rows, tokens, strict=True) if token in own))
+
+
+def _evenly(rows: _Array, most: int) -> _Array:
+    return rows if len(rows) <= most else rows[np.linspace(0, len(rows) - 1, most).astype(np.int64)]
+
+
+def _pairs(rows: _Array) -> tuple[_Array, _Array]:
+    """Up to 60 pairs of the rows, spread evenly."""
+    if len(rows) < 2:
+        return rows[:0], rows[:0]
+    first = np.unique(np.linspace(0, len(rows) - 1, _PAIRS).astype(np.int64))
+    return rows[first], rows[(first + len(rows) // 2) % len(rows)]
+
+
+def _overlap(first: Sequence[_Hashes], second: Sequence[_Hashes], leave_out: _Hashes) -> float:
+    """Mean overlap coefficient of the pairs' tokens, some left out."""
+    total = 0.0
+    for sides in zip(first, second, strict=True):
+        one, other = (np.setdiff1d(side, leave_out, assume_unique=True) for side in sides)
+        smaller = min(len(one), len(other))
+        # A prompt that is nothing but the shared tokens is wholly related to the others.
+        total += 1.0 if smaller == 0 else len(np.intersect1d(one, other, assume_unique=True)) / smaller
+    return total / len(first) if len(first) else 0.0
+
+
 def _chunks(texts: Sequence[str]) -> Iterator[list[str]]:
-    """The texts in lists of 20,000; one empty list where there are none."""
+    """The texts in lists of 8,192; one empty list where there are none."""
     stream = iter(texts)
     yield list(islice(stream, _CHUNK_TEXTS))
     while part := list(islice(stream, _CHUNK_TEXTS)):
@@ -156,77 +311,3 @@ def _joined(first: Words, second: Words) -> Words:
         place = np.arange(len(part.hashes)) - np.repeat(part.starts[:-1], part.counts())
         out[np.repeat(starts[:-1] + offset, part.counts()) + place] = part.hashes
     return Words(out, starts)
-
-
-def _fragment_sets(fragments: Words, fewest: int, largest: int, most: int) -> list[tuple[int, NDArray[np.int64]]]:
-    """Distinct row sets that share a fragment, those shared by the most fragments first."""
-    kept = _maybe_repeated(fragments.hashes, fewest)
-    owner = np.repeat(np.arange(len(fragments), dtype=np.int32), fragments.counts())[kept]
-    hashes = fragments.hashes[kept]
-    order = np.argsort(hashes, kind="stable")
-    hashes, owner = hashes[order], owner[order]
-    del order, kept
-    edge = np.flatnonzero(np.concatenate([[True], hashes[1:] != hashes[:-1]])) if len(hashes) else np.zeros(0, np.int64)
-    size = np.diff(np.concatenate([edge, [len(hashes)]]))
-    good = (size >= fewest) & (size <= largest)
-    edge, size = edge[good], size[good]
-    if not len(edge):
-        return []
-    running = np.concatenate([[np.uint64(0)], np.cumsum(_scrambled(owner), dtype=np.uint64)])
-    signature = running[edge + size] - running[edge]
-    _, first, repeats = np.unique(signature, return_index=True, return_counts=True)
-    ranked = np.lexsort((hashes[edge[first]], -size[first] * np.minimum(repeats, 20)))[:most]
-    spans = [(int(edge[first[k]]), int(size[first[k]])) for k in ranked]
-    return [(int(hashes[at]), owner[at : at + count].astype(np.int64)) for at, count in spans]
-
-
-def _maybe_repeated(hashes: NDArray[np.uint64], fewest: int) -> NDArray[np.bool_]:
-    """False for hashes that occur fewer than `fewest` times, nearly always: those that share a counter with others may
-    pass. What is sorted afterwards is then a part of all.
-    """
-    size = 1 << min(_MOST_COUNTERS_LOG2, max(10, len(hashes).bit_length()))
-    counters = np.zeros(size, np.int32)
-    places = [slice(first, first + size) for first in range(0, len(hashes), size)]
-    for place in places:
-        counters += np.bincount((hashes[place] & np.uint64(size - 1)).astype(np.int64), minlength=size).astype(np.int32)
-    out = np.zeros(len(hashes), bool)
-    for place in places:
-        out[place] = counters[(hashes[place] & np.uint64(size - 1)).astype(np.int64)] >= fewest
-    return out
-
-
-def _scrambled(numbers: NDArray[np.int32]) -> NDArray[np.uint64]:
-    value = numbers.astype(np.uint64) + np.uint64(0x9E3779B97F4A7C15)
-    value = (value ^ (value >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    value = (value ^ (value >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return value ^ (value >> np.uint64(31))
-
-
-def _overlap_sample(
-    tokens: Words,
-    position: NDArray[np.int32],
-    counts: NDArray[np.int64],
-    rows: NDArray[np.int64],
-    leave_out: NDArray[np.int64] | None = None,
-    pairs: int = 60,
-) -> float:
-    """Mean overlap coefficient of the tokens of up to `pairs` pairs of rows, spread evenly; everyday tokens are
-    left out.
-    """
-    if len(rows) < 2:
-        return 0.0
-    everyday = 0.05 * (len(tokens.starts) - 1) + 3
-    first = np.unique(np.linspace(0, len(rows) - 1, pairs).astype(np.int64))
-    step = max(1, len(rows) // 2)
-    total, seen = 0.0, 0
-    for a in first:
-        sides = []
-        for row in (rows[a], rows[(a + step) % len(rows)]):
-            own = position[tokens.starts[row] : tokens.starts[row + 1]]
-            own = own[counts[own] <= everyday]
-            sides.append(own if leave_out is None else np.setdiff1d(own, leave_out, assume_unique=True))
-        smaller = min(len(sides[0]), len(sides[1]))
-        # A prompt that is nothing but the shared tokens is wholly related to the others.
-        total += 1.0 if smaller == 0 else len(np.intersect1d(sides[0], sides[1], assume_unique=True)) / smaller
-        seen += 1
-    return total / seen

@@ -83,6 +83,15 @@ def ngrams(tokens: Words, n: int) -> Words:
     return Words(out, starts)
 
 
+def rolling_ngrams(texts: Sequence[str], n: int) -> Words:
+    """As `ngrams` of `words`, in one pass and with other hashes."""
+    buffer, starts = encoded(texts)
+    out = np.empty(int(starts[-1]) // 2 + len(texts) + 1, np.uint64)
+    gram_starts = np.zeros(len(texts) + 1, np.int64)
+    used = _rolling(buffer, starts, n, out, gram_starts) if len(texts) else 0
+    return Words(out[:used].copy(), gram_starts)
+
+
 def unique_per_text(tokens: Words) -> Words:
     """Each text's hashes sorted, without repeats."""
     hashes = tokens.hashes.copy()
@@ -197,6 +206,16 @@ def grams_of(buffer, first, last, n, leaving, out):  # type: ignore[no-untyped-d
         out[0] = mix(rolling + np.uint64(seen))
         return 1, seen
     return max(0, seen - n + 1), seen
+
+
+@njit(cache=True, nogil=True)
+def _rolling(buffer, starts, n, out, gram_starts):  # type: ignore[no-untyped-def]
+    leaving, used = leaving_factor(n), 0
+    for text in range(len(starts) - 1):
+        runs, _ = grams_of(buffer, starts[text], starts[text + 1], n, leaving, out[used:])
+        used += runs
+        gram_starts[text + 1] = used
+    return used
 
 
 @njit(cache=True, nogil=True)
