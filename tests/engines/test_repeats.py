@@ -1,6 +1,7 @@
 """Row sets that share a fragment, and counts of chosen hashes, against plain Python."""
 
 from collections import Counter, defaultdict
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from goldsmith.engines.text.association import associations
 from goldsmith.engines.text.repeats import Occurrences
 from goldsmith.engines.text.tally import Tally
 from goldsmith.engines.text.tokens import Words, rolling_ngrams, words
+from goldsmith.types.errors import Unavailable
 
 ROWS = st.lists(st.lists(st.integers(0, 12), max_size=8), min_size=1, max_size=40)
 
@@ -44,7 +46,7 @@ def test_row_sets_are_those_of_plain_python(rows: list[list[int]], fewest: int, 
     assert set(found) == expected
 
 
-def test_files_on_the_disk_give_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_files_on_the_disk_give_the_same(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     rng = np.random.default_rng(3)
     hashes, rows = rng.integers(0, 2**64, 500, np.uint64)[rng.integers(0, 500, 4000)], np.repeat(np.arange(400), 10)
 
@@ -56,7 +58,13 @@ def test_files_on_the_disk_give_the_same(monkeypatch: pytest.MonkeyPatch) -> Non
 
     held = sets()
     monkeypatch.setattr(repeats, "_IN_MEMORY_BYTES", 1)
+    monkeypatch.setenv("GOLDSMITH_SCRATCH", str(tmp_path / "aside"))
     assert sets() == held
+    assert not list((tmp_path / "aside").iterdir())
+    (tmp_path / "file").write_text("no folder")
+    monkeypatch.setenv("GOLDSMITH_SCRATCH", str(tmp_path / "file"))
+    with pytest.raises(Unavailable):
+        sets()
     assert len(held) == 50
 
 

@@ -5,10 +5,12 @@ is sorted at a time. The files have no name and go with the process.
 from collections.abc import Iterator
 from dataclasses import dataclass
 from tempfile import SpooledTemporaryFile
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from goldsmith.engines.dataflow.scratch import default_folder
+from goldsmith.trust.durable import storage_errors
 
 _RANGES_LOG2 = 6
 _IN_MEMORY_BYTES = 1 << 19
@@ -24,7 +26,7 @@ class RowSets:
     fragments: NDArray[np.uint64]
     sizes: NDArray[np.int64]
     at: NDArray[np.int64]
-    _rows: Any
+    _rows: "_File"
 
     def __len__(self) -> int:
         return len(self.sizes)
@@ -39,7 +41,7 @@ class Occurrences:
     """Fragment hashes with the rows they are in, added in the order of the rows; a row may hold a fragment twice."""
 
     def __init__(self) -> None:
-        self._ranges: list[Any] = [_file(_IN_MEMORY_BYTES) for _ in range(1 << _RANGES_LOG2)]
+        self._ranges: list[_File] = [_File(_IN_MEMORY_BYTES) for _ in range(1 << _RANGES_LOG2)]
 
     def add(self, hashes: NDArray[np.uint64], rows: NDArray[np.int32]) -> None:
         """One more chunk of rows."""
@@ -49,11 +51,11 @@ class Occurrences:
         sorted_["hash"], sorted_["row"] = hashes[order], rows[order]
         edges = np.concatenate([[0], np.cumsum(np.bincount(part, minlength=len(self._ranges)))])
         for number, stream in enumerate(self._ranges):
-            stream.write(sorted_[edges[number] : edges[number + 1]].tobytes())
+            stream.put(sorted_[edges[number] : edges[number + 1]].tobytes())
 
     def sets(self, fewest: int, largest: int, most: int) -> RowSets:
         """Distinct row sets of `fewest` to `largest` rows, those shared by the most fragments first, `most` at most."""
-        kept = _file(1 << 24)
+        kept = _File(1 << 24)
         names, sizes, signatures, at, end = [], [], [], [], 0
         for hashes, rows in self._sorted(fewest):
             edge = np.flatnonzero(np.concatenate([[True], hashes[1:] != hashes[:-1]]))
@@ -62,7 +64,7 @@ class Occurrences:
             running = np.concatenate([[np.uint64(0)], np.cumsum(_scrambled(rows), dtype=np.uint64)])
             inside = np.repeat(good, size)
             edge, size = edge[good], size[good]
-            kept.write(rows[inside].tobytes())
+            kept.put(rows[inside].tobytes())
             names.append(hashes[edge])
             signatures.append(running[edge + size] - running[edge])
             sizes.append(size)
@@ -93,9 +95,25 @@ class Occurrences:
                 yield hashes[fresh], rows[fresh]
 
 
-def _file(in_memory_bytes: int) -> Any:
-    """A file without a name, in memory as long as it is small."""
-    return SpooledTemporaryFile(in_memory_bytes)
+class _File(SpooledTemporaryFile[bytes]):
+    """A file without a name, in memory as long as it is small, then in the folder of what a run leaves aside: there
+    may be no disk behind the system's temporary folder.
+    """
+
+    def __init__(self, in_memory_bytes: int) -> None:
+        self._folder = default_folder()
+        super().__init__(in_memory_bytes, dir=str(self._folder))
+
+    def rollover(self) -> None:
+        """From memory to the disk. Errors: Unavailable."""
+        with storage_errors(self._folder):
+            self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            super().rollover()
+
+    def put(self, data: bytes) -> None:
+        """More bytes. Errors: Unavailable (a full disk, say)."""
+        with storage_errors(self._folder):
+            self.write(data)
 
 
 def _maybe_repeated(hashes: NDArray[np.uint64], fewest: int) -> NDArray[np.bool_]:
