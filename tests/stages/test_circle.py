@@ -5,9 +5,12 @@ import shutil
 from pathlib import Path
 
 import pytest
+import torch
 
 from goldsmith import pipeline
+from goldsmith.engines import model_files
 from goldsmith.engines.evidence import find_model, left_out_of, promotion_of
+from goldsmith.engines.sampling.loading import load
 from goldsmith.stages.collect import collect, sign_delivery
 from goldsmith.stages.promote import admit
 from goldsmith.stages.recall import recall
@@ -241,3 +244,24 @@ def test_a_failing_rule_refuses_and_the_verdict_is_on_file(copied):
         missing = {"rules": [{"eval": "fit", "metric": "nothing", "at_most": 0.0}]}
         unknown = pipeline.run(ws, recipe(name="unknown", promote=missing), copied, progress=False)
         assert unknown.outcome is Outcome.INCONCLUSIVE
+
+
+def test_an_adapter_on_an_adapter_is_examined_on_the_base_that_it_was_trained_on(tmp_path):
+    write(tmp_path / "anna.jsonl", rows("Anna", 24))
+    write(tmp_path / "bert.jsonl", rows("Bert", 24, start=100))
+    adapter = {"kind": "lora", "rank": 4}
+    step = {"method": "sft", "settings": {"max_steps": 3, "batch_size": 4, "learning_rate": 1e-2, "adapter": adapter}}
+    with Workspace.create(tmp_path / "ws", keys=KeyRing(tmp_path / "keys"), sources=("anna", "bert")) as ws:
+        circle = pipeline.run(ws, recipe(train=[step, step]), tmp_path, progress=False)
+        first, second = circle.trained
+        folder, adapter_folder = model_files.answerer_paths(ws, second.digest)
+        merged = load(folder, adapter_folder, dtype="float32").model
+        stacked = load(*model_files.answerer_paths(ws, first.digest), dtype="float32").model
+        fingerprint, checkpoint = ws.root_fingerprint, ws.checkpoint()
+    assert circle.outcome is Outcome.PASS
+    ids = torch.arange(5, 40)[None]
+    with torch.no_grad():
+        apart = (merged(ids).logits - stacked(ids).logits).abs().max()
+    assert apart > 1e-4
+    assert second.model.base != first.digest
+    assert verify(tmp_path / "ws", fingerprint, checkpoint).standing == "verified"

@@ -167,13 +167,14 @@ def promotion_of(ws: Workspace, model: Digest) -> tuple[str, Statement | None]:
 
 
 def root_model(ws: Workspace, digest: Digest) -> Digest:
-    """The base model a model goes back to, through every training run."""
+    """The base model a model goes back to, through every training run and merge."""
     current = digest
     while True:
         model = ws.store.get_artifact(current, Model)
-        if model.run is None:
+        parent = ws.store.get_artifact(model.run, Run).base if model.run is not None else model.base
+        if parent is None:
             return current
-        current = ws.store.get_artifact(model.run, Run).base
+        current = parent
 
 
 def newest_examination(ws: Workspace, model: Digest) -> Digest:

@@ -10,7 +10,7 @@ from goldsmith.types.lineage import Model, Run
 
 @dataclass(frozen=True, slots=True)
 class Ancestor:
-    """A model in a line of descent, and the run that made it; `run` is None for a base model."""
+    """A model in a line of descent, and the run that made it; `run` is None for a base model and for a merge."""
 
     digest: Digest
     model: Model

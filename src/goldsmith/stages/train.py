@@ -103,6 +103,7 @@ def train(
     """
     from goldsmith.engines.training.driver import TrainingJob, run_training
 
+    base = _merged(ws, base)
     made_from = ws.store.get_artifact(release_digest, Release)
     wanted = records_for(step.method, list(records_of(ws, made_from)))
     if not wanted:
@@ -180,6 +181,24 @@ def _forget_paths(folder: Path, base: Digest) -> None:
         if path.is_file():
             document = {**json.loads(path.read_text(encoding="utf-8")), key: base}
             path.write_text(json.dumps(document, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+
+
+def _merged(ws: Workspace, digest: Digest) -> Digest:
+    """The model itself, or where it is an adapter the whole model that it makes with its base, stated once.
+
+    An adapter is trained on a whole model and fits no other: what is merged becomes a model of its own.
+    """
+    model = ws.store.get_artifact(digest, Model)
+    if model.form == "full":
+        return digest
+    for statement in ws.statements("model"):
+        found = statement.subjects["model"]
+        if statement.predicate.get("of") == "merge" and ws.store.get_artifact(found, Model).base == digest:
+            return found
+    folder = _whole(ws, digest)
+    with ws.atomically():
+        whole, _ = model_files.take_in(ws, folder, name=f"{model.name} merged", form="full", base=digest, run=None)
+        return ws.attest_artifact("model", whole, {"name": whole.name, "of": "merge"}, role="trainer").subjects["model"]
 
 
 def _whole(ws: Workspace, digest: Digest) -> Path:

@@ -80,7 +80,8 @@ class WeightFile(Frozen):
 
 
 class Model(Frozen):
-    """Weights and all that is needed to run them. `base` is the parent model an adapter sits on, None if whole."""
+    """Weights and all that is needed to run them. `base` is the model an adapter sits on; of a whole model the adapter
+    that was merged into it, or None."""
 
     kind: Literal["model"] = "model"
     name: str

@@ -115,6 +115,8 @@ def _why(standing: str, said: Statement | None, rules: Sequence[RuleResult], mod
         return f"It may no longer be served: {reason}."
     if standing == "admitted":
         return f"No examination judged it; its operator answers for serving it: {reason}."
+    if model.run is None and model.base is not None:
+        return "This is an adapter merged with its base, to be trained on. No examination has judged it."
     if model.run is None:
         return "This is a base model as it was taken in. No examination has judged it."
     return "It was trained, and no promotion policy has judged it yet. It is not served."
