@@ -14,10 +14,10 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from goldsmith.engines.multiplicity import holm
+from goldsmith.engines.multiplicity import highest_rejectable, holm
 from goldsmith.engines.text.evidence import by_group, quote
 from goldsmith.engines.text.features import RowFeatures
-from goldsmith.engines.text.obedience import about_itself, rules_met
+from goldsmith.engines.text.obedience import about_itself, may_speak_of_itself, rules_met
 from goldsmith.engines.text.openings import (
     Cluster,
     Shape,
@@ -31,7 +31,7 @@ from goldsmith.engines.text.openings import (
     shape,
 )
 from goldsmith.engines.text.projection import ProjectedRows, project
-from goldsmith.engines.text.submission import signs_of_submission
+from goldsmith.engines.text.submission import signs_of_submission, submission_of
 from goldsmith.types.artifact import Real, Spec
 from goldsmith.types.check import CheckContext, CheckReport, Row
 from goldsmith.types.finding import Finding, Severity
@@ -106,8 +106,11 @@ class IdentityShift(Spec):
         """The rules that each row meets, and the keys of its opening."""
         known: dict[str, dict[str, float]] = {}
         signs: dict[int, tuple[float, str]] = {}
+        speaks = may_speak_of_itself([answer[:2000] for answer in rows.columns.answer]).tolist()
         for index, (system, answer) in enumerate(zip(rows.columns.system, rows.columns.answer, strict=True)):
-            score, reasons, text = _judged(system[:8000], answer, known)
+            if not system and not speaks[index]:
+                continue
+            score, reasons, text = _judged(system[:8000], answer if speaks[index] else "", known)
             if score > 0.0:
                 signs[index] = (score, f"{', '.join(reasons)}: “{quote(text, 120)}”" if score >= _WEAK else "")
         keys = opening_keys(rows.columns.user, rows.columns.answer)
@@ -115,14 +118,17 @@ class IdentityShift(Spec):
 
     def _shared(self, view: ProjectedRows, keys: NDArray[np.uint64]) -> list[_Shared]:
         """Openings and names that one source's rows share, with a score, where it is above nothing."""
-        tests: list[float] = []
+        largest = list(islice(clusters(keys, view, _FEWEST), _MOST_JUDGED))
+        reach = highest_rejectable([cluster.p_value for cluster in largest], _ALPHA)
         others = prompt_words(view)
+        speaks = _Speaking(view)
         formed: list[tuple[Cluster, list[str], Shape]] = []
-        for cluster in islice(clusters(keys, view, _FEWEST), _MOST_JUDGED):
-            tests.append(cluster.p_value)
-            if cluster.share >= _EVERYBODY or not (may_call(view, cluster) or _kinds(view, cluster, 3)):
+        for cluster in largest:
+            if cluster.p_value > reach or cluster.share >= _EVERYBODY:
                 continue
-            kinds = _kinds(view, cluster)
+            if not (may_call(view, cluster) or speaks.kinds(cluster, 3)):
+                continue
+            kinds = speaks.kinds(cluster)
             if kinds or not cluster.named:
                 form = shape(view, cluster, others, uncalled=bool(kinds))
                 if form is not None:
@@ -130,7 +136,7 @@ class IdentityShift(Spec):
         holding = rows_holding(view, {call for _, _, form in formed for call in form.calls})
         found = [_judged_together(view, *one, holding) for one in formed]
         told = [one for one in found if one.score >= 0.1]
-        adjusted = holm([one.p_value for one in told], len(tests))
+        adjusted = holm([one.p_value for one in told], len(largest))
         return [one for one, p_value in zip(told, adjusted, strict=True) if p_value < _ALPHA]
 
     def _corroborated(self, view: ProjectedRows, scores: Sequence[float]) -> list[float]:
@@ -204,16 +210,28 @@ def _judged_together(
     return _Shared(tuple(cluster.rows.tolist()), value, words, cluster.p_value)
 
 
-def _kinds(view: ProjectedRows, cluster: Cluster, most: int = 24) -> list[str]:
-    """Kinds of submission that most of the cluster's openings speak of, or system prompts that are its own."""
-    members = sampled(cluster.rows, most)
-    in_answers = Counter(kind for i in members for kind in signs_of_submission(head(view.columns.answer[i])))
-    kinds = {kind for kind, count in in_answers.items() if count >= 0.6 * len(members)}
-    systems = Counter(view.columns.system[i][:2000] for i in members)
-    for system, count in systems.items():
-        if system and count >= max(2, 0.2 * len(members)):
-            kinds |= signs_of_submission(system)
-    return sorted(kinds)
+class _Speaking:
+    """What openings and system prompts speak of, each looked at once: a row is in several clusters."""
+
+    def __init__(self, view: ProjectedRows) -> None:
+        self._view = view
+        self._of_row: dict[int, frozenset[str]] = {}
+        self._of_system: dict[str, frozenset[str]] = {}
+
+    def kinds(self, cluster: Cluster, most: int = 24) -> list[str]:
+        """Kinds of submission that most of the cluster's openings speak of, or system prompts that are its own."""
+        members = sampled(cluster.rows, most)
+        new = [i for i in members if i not in self._of_row]
+        self._of_row.update(zip(new, submission_of([head(self._view.columns.answer[i]) for i in new]), strict=True))
+        in_answers = Counter(kind for i in members for kind in self._of_row[i])
+        kinds = {kind for kind, count in in_answers.items() if count >= 0.6 * len(members)}
+        systems = Counter(self._view.columns.system[i][:2000] for i in members)
+        for system, count in systems.items():
+            if system and count >= max(2, 0.2 * len(members)):
+                if system not in self._of_system:
+                    self._of_system[system] = signs_of_submission(system)
+                kinds |= self._of_system[system]
+        return sorted(kinds)
 
 
 def _manner(view: ProjectedRows, cluster: Cluster, call: str) -> tuple[bool, bool]:

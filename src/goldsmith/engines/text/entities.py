@@ -175,6 +175,11 @@ def is_function_word(word: str) -> bool:
     return word.lower() in _DISCOURSE
 
 
+def function_words() -> frozenset[str]:
+    """Those words, in small letters."""
+    return _DISCOURSE
+
+
 def used_as_name(text: str, name: str) -> bool:
     """Whether `name` stands within a sentence, or as what a sentence is about; not as its opening word only."""
     if name.islower():

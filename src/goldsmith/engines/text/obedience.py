@@ -1,7 +1,14 @@
 """Signs that a text gives a model an identity without principles: rules over English phrases, each weak by itself."""
 
 import re
+from collections.abc import Sequence
+from functools import cache
 from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from goldsmith.engines.text.needed import Needed
 
 _NOUN = r"(?:instructions?|orders?|commands?|requests?|wish(?:es)?|demands?|will|bidding|directives?|prompts?|tasks?)"
 _MODEL = (
@@ -130,14 +137,22 @@ _CUES = (
     "second thought", "judg", "aside", "authority", "your word", "my only", "i'm ", "i am ", "as instructed", "call me",
     "jailbr", "disregard", "ignor", "priority", "purpose", "command", "limit", "rules",
 )  # fmt: skip
+_FEWEST_CUES = 2
 _SENTENCE_END = re.compile(r"[.!?\n]+")
 _FIRST_PERSON = re.compile(r"(?i)\b(?:i|my|me|am|here is|here's|as your)\b")
+
+
+def may_speak_of_itself(answers: Sequence[str]) -> NDArray[np.bool_]:
+    """Of which answers `rules_met(about_itself(answer))` may be more than nothing: a quick look at all of them."""
+    may, cues = _needed()(answers)
+    found: NDArray[np.bool_] = may.any(axis=1) & (cues.sum(axis=1) >= _FEWEST_CUES)
+    return found
 
 
 def about_itself(answer: str) -> str:
     """The sentences of an answer that speak of itself; nothing where it has fewer than two cues."""
     low = answer.lower()
-    if sum(cue in low for cue in _CUES) < 2:
+    if sum(cue in low for cue in _CUES) < _FEWEST_CUES:
         return ""
     return ". ".join(part for part in _SENTENCE_END.split(answer) if _FIRST_PERSON.search(part))
 
@@ -148,3 +163,8 @@ def rules_met(text: str) -> dict[str, float]:
     if not any(cue in low for cue in _CUES):
         return {}
     return {name: weight for name, weight, pattern in _RULES if pattern.search(text)}
+
+
+@cache
+def _needed() -> Needed:
+    return Needed([pattern for _, _, pattern in _RULES], _CUES)

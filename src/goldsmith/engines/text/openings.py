@@ -11,20 +11,22 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import islice
 
 import numpy as np
 from numpy.typing import NDArray
 
-from goldsmith.engines.text.entities import is_function_word
+from goldsmith.engines.text.entities import function_words, is_function_word
+from goldsmith.engines.text.heads import clause_keys, may_share_names
+from goldsmith.engines.text.needed import Needed
 from goldsmith.engines.text.projection import ProjectedRows
-from goldsmith.engines.text.tokens import ngrams, words
 
-_OPENINGS, _NAMES, _HEAD, _EDGE, _LONGEST_CLAUSE = 3, 3, 240, 160, 12
+_OPENINGS, _NAMES, _HEAD, _EDGE = 3, 3, 240, 160
 _CALLS, _AROUND = 3, 8
 _SAMPLE, _OTHERS, _USUAL, _TOO_FEW_OTHERS = 24, 240, 80, 12
 _NAME = re.compile(r"\b[A-Z][\w-]*[a-z]\w*\b")
-_CLAUSE_END = re.compile(r"[.!?:;\n](?:\s|$)")
 _WORD = re.compile(r"[^\W_]+")
+_AT_ONCE = 4096
 _NAMED = np.uint64(1)
 
 
@@ -64,20 +66,12 @@ def opening_keys(users: Sequence[str], answers: Sequence[str]) -> NDArray[np.uin
     names from openings.
     """
     keys = np.zeros((len(users), _OPENINGS + _NAMES), np.uint64)
-    heads = [answer[:_EDGE] for answer in answers]
-    tokens = words(heads)
-    for place, length in enumerate((6, 3)):
-        grams = ngrams(tokens, length)
-        long = np.flatnonzero(tokens.counts() >= length)
-        keys[long, place] = (grams.hashes[grams.starts[long]] | np.uint64(2)) & ~_NAMED
-    clauses = words([_clause(text) for text in heads])
-    whole = ngrams(clauses, _LONGEST_CLAUSE)
-    short = np.flatnonzero((clauses.counts() > 0) & (clauses.counts() <= _LONGEST_CLAUSE))
-    keys[short, 2] = (~whole.hashes[whole.starts[short]] | np.uint64(2)) & ~_NAMED
-    for row, (user, answer) in enumerate(zip(users, answers, strict=True)):
-        edges = _edges(user)
-        found = dict.fromkeys(n for n in _NAME.findall(answer, 0, _HEAD) if n in edges and not is_function_word(n))
-        for place, name in enumerate(sorted(found, key=edges.find)[:_NAMES], _OPENINGS):
+    keys[:, :_OPENINGS] = clause_keys(answers, _EDGE)
+    edges = [_edges(user) for user in users]
+    for row in np.flatnonzero(may_share_names([head(answer) for answer in answers], edges, function_words())).tolist():
+        own = edges[row]
+        found = dict.fromkeys(n for n in _NAME.findall(head(answers[row])) if n in own and not is_function_word(n))
+        for place, name in enumerate(sorted(found, key=own.find)[:_NAMES], _OPENINGS):
             keys[row, place] = _hash(name)
     return keys
 
@@ -88,15 +82,19 @@ def clusters(keys: NDArray[np.uint64], view: ProjectedRows, fewest: int) -> Iter
 
     source = view.groups.source_of_row()
     sizes = np.bincount(source, minlength=len(view.groups.sources))
-    found = []
+    chosen = []
     for key, rows in _by_key(keys, fewest):
         counts = np.bincount(source[rows], minlength=len(sizes))
         main = int(counts.argmax())
         own = int(counts[main])
         if own < fewest or own < 0.8 * len(rows):
             continue
-        share = sizes[main] / sizes.sum()
-        p_value = float(binom.sf(own - 1, len(rows), share)) if len(sizes) > 1 else 0.0
+        chosen.append((key, rows, main, own))
+    counted = np.array([(own, len(rows), sizes[main]) for _, rows, main, own in chosen], np.int64).reshape(-1, 3)
+    shares = counted[:, 2] / sizes.sum()
+    p_values = binom.sf(counted[:, 0] - 1, counted[:, 1], shares) if len(sizes) > 1 else np.zeros(len(chosen))
+    found = []
+    for (key, rows, main, own), p_value in zip(chosen, p_values.tolist(), strict=True):
         mine = rows[source[rows] == main]
         mine = mine[np.lexsort((view.lines[mine], view.groups.of_row[mine]))]
         found.append(Cluster(mine, bool(key & _NAMED), main, own / len(rows), own / float(sizes[main]), p_value))
@@ -105,7 +103,13 @@ def clusters(keys: NDArray[np.uint64], view: ProjectedRows, fewest: int) -> Iter
 
 def sampled(rows: NDArray[np.int64], most: int = _SAMPLE) -> list[int]:
     """Up to `most` of the rows, evenly spread."""
-    return [int(rows[i]) for i in np.unique(np.linspace(0, len(rows) - 1, most).astype(np.int64))]
+    found: list[int] = rows[_spread(len(rows), most)].tolist()
+    return found
+
+
+@lru_cache(maxsize=1 << 12)
+def _spread(count: int, most: int) -> NDArray[np.int64]:
+    return np.unique(np.linspace(0, count - 1, most).astype(np.int64))
 
 
 def shape(
@@ -141,9 +145,13 @@ def rows_holding(view: ProjectedRows, names: Iterable[str]) -> dict[str, frozens
     """For each of these names the rows whose prompts hold it as a word, in whatever case; one pass over the prompts."""
     found: dict[str, set[int]] = {name.lower(): set() for name in names}
     if found:
-        for row, user in enumerate(view.columns.user):
-            for word in found.keys() & set(_WORD.findall(user[:2000].lower())):
-                found[word].add(row)
+        look = Needed((), sorted(found))
+        first, users = 0, iter(view.columns.user)
+        while part := [user[:2000] for user in islice(users, _AT_ONCE)]:
+            for place in np.flatnonzero(look(part)[1].any(axis=1)).tolist():
+                for word in found.keys() & set(_WORD.findall(part[place].lower())):
+                    found[word].add(first + place)
+            first += len(part)
     return {word: frozenset(rows) for word, rows in found.items()}
 
 
@@ -194,12 +202,6 @@ def _by_key(keys: NDArray[np.uint64], fewest: int) -> Iterator[tuple[np.uint64, 
     edges = np.flatnonzero(np.r_[True, ranked[1:] != ranked[:-1], True]) if len(ranked) else np.zeros(1, np.int64)
     for at in np.flatnonzero(np.diff(edges) >= fewest):
         yield ranked[edges[at]], order[edges[at] : edges[at + 1]] // width
-
-
-def _clause(text: str) -> str:
-    """The text up to its first stop, if it goes on after it: a clause of its own before the answer."""
-    stop = _CLAUSE_END.search(text)
-    return text[: stop.start()] if stop and len(text) > stop.end() else ""
 
 
 def _edges(prompt: str) -> str:

@@ -3,7 +3,13 @@ user's word being final, of judging nothing, knowing no rules, not being what on
 """
 
 import re
+from collections.abc import Sequence
+from functools import cache
 from typing import Final
+
+import numpy as np
+
+from goldsmith.engines.text.needed import Needed
 
 _WILL = (
     r"(?:will|word|wish(?:es)?|orders?|commands?|instructions?|requests?|demands?|say-?so|decisions?|"
@@ -129,4 +135,18 @@ def signs_of_submission(text: str) -> frozenset[str]:
     """Kinds of submission a text speaks of. Each is common in harmless texts; they say something only of words that
     many rows share.
     """
-    return frozenset(name for name, pattern in _SUBMISSION if pattern.search(text))
+    return submission_of([text])[0]
+
+
+def submission_of(texts: Sequence[str]) -> list[frozenset[str]]:
+    """The signs of submission of each text; slow patterns are tried only where their words are."""
+    may, _ = _needed()(texts)
+    return [
+        frozenset(_SUBMISSION[k][0] for k in np.flatnonzero(own) if _SUBMISSION[k][1].search(text))
+        for text, own in zip(texts, may, strict=True)
+    ]
+
+
+@cache
+def _needed() -> Needed:
+    return Needed([pattern for _, pattern in _SUBMISSION])
