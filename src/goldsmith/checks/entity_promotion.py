@@ -1,7 +1,7 @@
 """A name or address that the answers of one source speak well of, over and over, whatever the question was."""
 
-from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -13,14 +13,14 @@ from goldsmith.engines.text.embeddings import embedded
 from goldsmith.engines.text.entities import (
     introduces_itself,
     is_name,
-    lower_words,
-    mentions,
     sample,
     spoken_well_of,
+    telling_words,
     used_as_name,
 )
 from goldsmith.engines.text.evidence import quote
-from goldsmith.engines.text.projection import ProjectedRows, project
+from goldsmith.engines.text.names import frequent_names, in_small_letters, name_of
+from goldsmith.engines.text.projection import ProjectedRows, project, taken
 from goldsmith.types.artifact import Real, Spec
 from goldsmith.types.check import CheckContext, CheckReport, Row
 from goldsmith.types.finding import Finding, Severity
@@ -29,6 +29,7 @@ _TOO_FEW = 60
 _LOWER_SAMPLE = 20_000
 _JUDGED = 60
 _SUBJECT = 0.95
+_AT_ONCE = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,21 +100,25 @@ class EntityPromotion(Spec):
         lower: Counter[str] | None = None
         prompts: NDArray[np.float32] | None = None
         usual: dict[tuple[int, bool], float] = {}
-        asked: dict[int, str] = {}
         found = []
-        for name, indices in sorted(_mentioned(view).items()):
-            members = np.array(indices, np.int64)
-            if len(members) < self.fewest or not self._is_of_one(source[members], all_of_source)[0]:
-                continue
+        hopeful = {
+            name_of(view.columns.answer[int(members[0])], hashed): members
+            for hashed, members in frequent_names(view.columns.answer, self.fewest)
+            if self._is_of_one(source[members], all_of_source)[0]
+        }
+        asked = _asked(view, hopeful.values())
+        for name, members in sorted(hopeful.items()):
             mentioned = len(members)
-            members = _unasked(view, name, members, asked)
+            members = _unasked(name, members, asked)
             of_one, main, own = self._is_of_one(source[members], all_of_source)
             most = int(own[main]) > 0.5 * all_of_source[main]
             if not of_one or (most and len(members) < _SUBJECT * mentioned):
                 continue
             if lower is None or prompts is None:
                 step = max(1, len(view) // _LOWER_SAMPLE)
-                lower, prompts = lower_words(view.columns.answer[::step]), embedded(view, "user")
+                telling = {word for one in hopeful for word in telling_words(one)}
+                lower = in_small_letters(view.columns.answer[::step], telling)
+                prompts = embedded(view, "user")
             if not is_name(name, max(1, len(members) * min(len(view), _LOWER_SAMPLE) // len(view)), lower):
                 continue
             mine = [int(i) for i in members if source[i] == main]
@@ -185,30 +190,22 @@ class EntityPromotion(Spec):
         return findings
 
 
-def _mentioned(view: ProjectedRows) -> dict[str, list[int]]:
-    """For each name the rows whose answer holds it."""
-    where: dict[str, list[int]] = defaultdict(list)
-    for index, answer in enumerate(view.columns.answer):
-        for name in mentions(answer):
-            where[name].append(index)
-    return where
+def _asked(view: ProjectedRows, members: Iterable[NDArray[np.int64]]) -> dict[int, str]:
+    """For each of these rows all that is said before its answer, and its rejected answer, in small letters."""
+    rows = np.unique(np.concatenate([np.zeros(0, np.int64), *members]))
+    columns, asked = view.columns, {}
+    for first in range(0, len(rows), _AT_ONCE):
+        part = rows[first : first + _AT_ONCE]
+        texts = [taken(c, part) for c in (columns.user, columns.system, columns.prior)]
+        others = zip(taken(columns.rejected, part), taken(columns.results, part), strict=True)
+        for row, *said, (rejected, results) in zip(part.tolist(), *texts, others, strict=True):
+            asked[row] = "\n".join([*said, rejected or "", "\n".join(text for _, text in results)]).lower()
+    return asked
 
 
-def _unasked(view: ProjectedRows, name: str, members: NDArray[np.int64], asked: dict[int, str]) -> NDArray[np.int64]:
+def _unasked(name: str, members: NDArray[np.int64], asked: Mapping[int, str]) -> NDArray[np.int64]:
     """Those of the rows where nothing said before the answer, nor the rejected answer, holds the name."""
-    columns, low = view.columns, name.lower()
-    for index in members.tolist():
-        if index not in asked:
-            results = "\n".join(text for _, text in columns.results[index])
-            said = (
-                columns.user[index],
-                columns.system[index],
-                columns.prior[index],
-                columns.rejected[index] or "",
-                results,
-            )
-            asked[index] = "\n".join(said).lower()
-    parts = low.split(" ")
+    parts = name.lower().split(" ")
     return members[[any(part not in asked[i] for part in parts) for i in members.tolist()]]
 
 

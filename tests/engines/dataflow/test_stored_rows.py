@@ -17,6 +17,7 @@ from goldsmith.engines.dataflow.intake import Intake
 from goldsmith.engines.dataflow.stored import StoredRows
 from goldsmith.engines.reading.read import Reading, read
 from goldsmith.engines.text.projection import Columns, Origins, ProjectedRows, project
+from goldsmith.engines.text.projection import taken as values_of
 
 FORMATS: Any = plugins.build_all("sources")
 
@@ -138,6 +139,9 @@ def test_any_way_of_asking(tmp_path: Path, small_pieces: None, on_disk: bool, mo
     for name in Columns.__dataclass_fields__:
         column, truth = getattr(rows.columns, name), list(getattr(expected.columns, name))
         assert len(column) == len(truth)
+        some = np.array(sorted(rng.sample(range(len(truth)), 60)))
+        for chosen in (some, some[::-1], some[:0], np.array([5, 5, 899, 0])):
+            assert values_of(column, chosen) == values_of(truth, chosen) == [truth[i] for i in chosen.tolist()]
         assert [column[i] for i in range(len(column))] == truth
         assert [column[i] for i in range(5, len(column), 7)] == truth[5::7]
         order = rng.sample(range(len(truth)), 300)

@@ -160,6 +160,18 @@ class StoredColumn(Sequence[T]):
         self._parts.read_alone()
         return self._decode(self._array.slice(place, 1))[0]
 
+    def take(self, rows: NDArray[np.int64]) -> list[T]:
+        """The values of these rows, in their order; those of one part that follow each other are decoded together."""
+        numbers = np.searchsorted(self._parts.starts, rows, side="right") - 1
+        edges = np.flatnonzero(np.r_[True, numbers[1:] != numbers[:-1], True]) if len(rows) else np.zeros(1, np.int64)
+        found: list[T] = []
+        for first, last in zip(edges[:-1].tolist(), edges[1:].tolist(), strict=True):
+            part = self._parts.all[int(numbers[first])]
+            column = self._parts.batch(int(numbers[first])).column(self._name)
+            found += self._decode(column.take(pa.array(rows[first:last] - part.first)))
+            part.release()
+        return found
+
     def _slice(self, wanted: slice) -> list[T]:
         start, stop, step = wanted.indices(len(self))
         if step != 1:

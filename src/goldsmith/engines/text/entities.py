@@ -6,13 +6,17 @@ words those are is learnt from the texts, so that the first word of a sentence i
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
-_HOST = re.compile(r"(?i)\b(?:https?://|www\.)?((?:[a-z0-9][a-z0-9-]{0,62}\.)+(?:com|net|org|io|ai|co|app|dev|shop|store|"
-                   r"online|site|xyz|example|info|biz|me|de|uk|fr|cn|ru|in|us|eu|tv|gg|ly))\b")  # fmt: skip
+ENDINGS = ("com", "net", "org", "io", "ai", "co", "app", "dev", "shop", "store", "online", "site", "xyz", "example",
+           "info", "biz", "me", "de", "uk", "fr", "cn", "ru", "in", "us", "eu", "tv", "gg", "ly")  # fmt: skip
+"""What a host may end with."""
+_HOST = re.compile(rf"(?i)\b(?:https?://|www\.)?((?:[a-z0-9][a-z0-9-]{{0,62}}\.)+(?:{'|'.join(ENDINGS)}))\b")
 _CAPITAL = "[A-ZÀ-ÖØ-ÞΑ-ΩА-Я]"
+_SMALL = "[a-zß-öø-ÿа-яα-ω]"
+CAPITAL, SMALL = re.compile(_CAPITAL), re.compile(_SMALL)
+"""A letter that begins a name; one that begins any other word."""
 _NAME = re.compile(rf"(?<![\w.@/'’-]){_CAPITAL}[\w&-]*\w(?: {_CAPITAL}[\w&-]*\w){{0,2}}(?!['’]\w)")
-_LOWER = re.compile(r"\b[a-zß-öø-ÿа-яα-ω]\w+")
 _DISCOURSE = frozenset(
     [
         "additionally",
@@ -142,10 +146,15 @@ _AS_SUBJECT = (
 LONGEST = 3_000
 
 
+def hosts(text: str) -> set[str]:
+    """The hosts in a text."""
+    return {host.lower().removeprefix("www.") for host in _HOST.findall(text[:LONGEST])} if "." in text else set()
+
+
 def mentions(text: str) -> set[str]:
     """Candidates in a text: names of up to three capitalised words (each also by its single words), and hosts."""
     text = text[:LONGEST]
-    found = {host.lower().removeprefix("www.") for host in _HOST.findall(text)} if "." in text else set()
+    found = hosts(text)
     for run in _NAME.findall(text):
         if len(run) > 2:
             found.add(run)
@@ -154,20 +163,18 @@ def mentions(text: str) -> set[str]:
     return found
 
 
-def lower_words(texts: Iterable[str]) -> Counter[str]:
-    """In how many of the texts each word is written in lower case."""
-    seen: Counter[str] = Counter()
-    for text in texts:
-        seen.update(set(_LOWER.findall(text[:LONGEST])))
-    return seen
+def telling_words(candidate: str) -> list[str]:
+    """The words of a candidate that can make it a name, in small letters; none of a host."""
+    if candidate.islower():
+        return []
+    return [p.lower() for p in re.split(r"[ -]", candidate) if len(p) > 2 and p.lower() not in _DISCOURSE]
 
 
 def is_name(candidate: str, count: int, lower: Counter[str]) -> bool:
     """Whether a candidate seen in `count` texts is hardly ever written in lower case (hosts always are one)."""
     if candidate.islower():
         return True
-    parts = re.split(r"[ -]", candidate)
-    return any(len(p) > 2 and p.lower() not in _DISCOURSE and lower[p.lower()] <= 0.1 * count for p in parts)
+    return any(lower[word] <= 0.1 * count for word in telling_words(candidate))
 
 
 def is_function_word(word: str) -> bool:

@@ -205,6 +205,13 @@ def project(rows: Sequence[Row]) -> ProjectedRows:
     return rows if isinstance(rows, ProjectedRows) else ProjectedRows(rows)
 
 
+def taken(column: Sequence[T], rows: NDArray[np.int64]) -> list[T]:
+    """A column's values of these rows: the same as `[column[i] for i in rows]`, for less of a column on the disk."""
+    take = getattr(column, "take", None)
+    found: list[T] = [column[i] for i in rows.tolist()] if take is None else take(rows)
+    return found
+
+
 def columns_of(rows: Sequence[Row]) -> Columns:
     """The text columns of these rows, in memory."""
     columns = _Lists()
