@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 
 from goldsmith import plugins
-from goldsmith.engines.text.pairing import fits
+from goldsmith.checks.prompt_mismatch import _rare
+from goldsmith.engines.text.pairing import fits, prompt_words
 from goldsmith.engines.text.projection import project
+from goldsmith.engines.text.tokens import words
 from goldsmith.types.check import CheckContext, CheckReport, Row
 from goldsmith.types.finding import Severity
 from goldsmith.types.record import Conversation, Message, Origin, Record, Role, TextPart
@@ -75,7 +77,8 @@ def test_a_few_swapped_answers_say_nothing_of_a_batch() -> None:
 def test_fits_are_those_of_every_pair_of_words() -> None:
     """The kernel beside a plain count over all pairs."""
     rows = source("a", 30, 0) + swapped("a", 20, 300) + source("b", 20, 900)
-    found, texts = fits(project(rows)), [_words(r) for r in rows]
+    view = project(rows)
+    found, texts = fits(view, prompt_words(view)), [_words(r) for r in rows]
     held = [set().union(*(t[side] for t in texts)) for side in (0, 1)]
     df = {w: max(sum(w in t[0] for t in texts), sum(w in t[1] for t in texts)) for w in held[0] | held[1]}
     weight = {w: float(np.log(len(rows) / df[w]) ** 2) for w in df}
@@ -89,6 +92,22 @@ def test_fits_are_those_of_every_pair_of_words() -> None:
                 best = max(best, sum(weight[w] for w in rare) / sum(weight[w] for w in texts[j][0]))
         assert found.own[i] == pytest.approx(np.sqrt(own))
         assert found.other[i] == pytest.approx(np.sqrt(best))
+
+
+def test_rare_words_are_those_of_the_ends_of_prompts() -> None:
+    """Prompts of all lengths, beside a plain count."""
+    rng = random.Random(5)
+    stock = ["".join(rng.choices(SYLLABLES, k=3)) for _ in range(900)]
+    asked = [" ".join(rng.choices(stock, k=rng.choice((3, 30, 320, 700)))) for _ in range(150)]
+    rows = [row(k + 1, (text, "yes"), "a") for k, text in enumerate(asked)]
+    view = project(rows)
+    held: dict[int, list[int]] = {}
+    for k, text in enumerate(asked):
+        for word in set(words([text[-2000:]]).hashes.tolist()):
+            held.setdefault(word, []).append(k)
+    expected = {word: own for word, own in held.items() if 8 <= len(own) <= 60}
+    assert len(expected) > 50
+    assert {word: own.tolist() for word, own in _rare(view, prompt_words(view), 8)} == expected
 
 
 def _words(item: Row) -> tuple[set[str], set[str]]:

@@ -10,9 +10,9 @@ from goldsmith.engines.multiplicity import holm
 from goldsmith.engines.text.association import token_text
 from goldsmith.engines.text.embeddings import embedded
 from goldsmith.engines.text.evidence import quote
-from goldsmith.engines.text.pairing import fits
-from goldsmith.engines.text.projection import ProjectedRows, project
-from goldsmith.engines.text.tokens import owners, unique_per_text, words
+from goldsmith.engines.text.pairing import LONGEST_PROMPT, fits, prompt_words
+from goldsmith.engines.text.projection import ProjectedRows, project, taken
+from goldsmith.engines.text.tokens import Words, owners, unique_per_text, words
 from goldsmith.types.artifact import Real, Spec
 from goldsmith.types.check import CheckContext, CheckReport, Row
 from goldsmith.types.finding import Finding, Severity
@@ -60,20 +60,21 @@ class PromptMismatch(Spec):
         scores = np.zeros(len(view))
         findings: list[Finding] = []
         taken = np.zeros(len(view), bool)
-        for value, p_value, token, members in self._words(view, source, unrelated):
+        asked = prompt_words(view)
+        for value, p_value, token, members in self._words(view, asked, source, unrelated):
             scores[members] = np.maximum(scores[members], value)
             if value >= self.least and not taken[members].any():
                 taken[members] = True
                 findings += self._findings(view, token, members, value, p_value)
         facts: dict[str, str | int] = {"words": len(findings)}
-        swapped = self._swapped(view, scores)
+        swapped = self._swapped(view, asked, scores)
         return CheckReport([*findings, *swapped], scores.tolist(), facts={**facts, "swapped_batches": len(swapped)})
 
-    def _swapped(self, view: ProjectedRows, scores: NDArray[np.float64]) -> list[Finding]:
+    def _swapped(self, view: ProjectedRows, asked: Words, scores: NDArray[np.float64]) -> list[Finding]:
         """Batches whose answers belong to each other's prompts; raises their rows' `scores`."""
         from scipy.stats import binom
 
-        found = fits(view)
+        found = fits(view, asked)
         known = ~np.isnan(found.own)
         swapped = known & (np.nan_to_num(found.other) >= _FITS) & (np.nan_to_num(found.own) <= _FITS_NOT)
         better = known & (np.nan_to_num(found.other) >= np.nan_to_num(found.own) + _BETTER)
@@ -118,6 +119,7 @@ class PromptMismatch(Spec):
     def _words(
         self,
         view: ProjectedRows,
+        asked: Words,
         source: NDArray[np.int32],
         unrelated: NDArray[np.float64],
     ) -> list[tuple[float, float, int, NDArray[np.int64]]]:
@@ -128,7 +130,7 @@ class PromptMismatch(Spec):
         sizes = np.maximum(np.bincount(source, known), 1.0)
         usual = np.clip(np.bincount(source, bad) / sizes, 0.01, 1.0)
         candidates: list[tuple[float, float, int, NDArray[np.int64]]] = []
-        for token, members in _rare(view, self.fewest):
+        for token, members in _rare(view, asked, self.fewest):
             members = members[known[members]]
             counts = np.bincount(source[members], minlength=len(sizes))
             main = int(counts.argmax())
@@ -200,21 +202,41 @@ def _unrelated(
 def _common_words(view: ProjectedRows, rows: NDArray[np.int64], token: int) -> float:
     """Median share of words that two of the rows' prompts have in common, `token` left out (up to 24 rows)."""
     sample = rows[np.unique(np.linspace(0, len(rows) - 1, 24).astype(np.int64))]
-    own = unique_per_text(words([view.columns.user[int(i)][-_LONGEST:] for i in sample]))
+    own = unique_per_text(words([user[-_LONGEST:] for user in taken(view.columns.user, sample)]))
     sets = [set(own.hashes[a:b].tolist()) - {token} for a, b in zip(own.starts, own.starts[1:], strict=False)]
     shares = [len(a & b) / max(1, min(len(a), len(b))) for k, a in enumerate(sets) for b in sets[k + 1 :]]
     return float(np.median(shares)) if shares else 1.0
 
 
-def _rare(view: ProjectedRows, fewest: int) -> list[tuple[int, NDArray[np.int64]]]:
+def _rare(view: ProjectedRows, asked: Words, fewest: int) -> list[tuple[int, NDArray[np.int64]]]:
     """Words that `fewest` prompts hold and at most one in fifty (or 60), each with its rows, ascending."""
-    tokens = unique_per_text(words([user[-_LONGEST:] for user in view.columns.user]))
-    order = np.argsort(tokens.hashes, kind="stable")
-    hashes, owner = tokens.hashes[order], owners(tokens)[order]
+    hashes, owner = _ends(view, asked)
+    bucket = (hashes >> np.uint64(44)).astype(np.int64)
+    often = np.bincount(bucket, minlength=1)[bucket] >= fewest  # no word of a smaller bucket is in so many prompts
+    hashes, owner = hashes[often], owner[often]
+    order = np.argsort(hashes, kind="stable")
+    hashes, owner = hashes[order], owner[order]
     edges = np.flatnonzero(np.r_[True, hashes[1:] != hashes[:-1], True]) if len(hashes) else np.zeros(1, np.int64)
     sizes = np.diff(edges)
     chosen = np.flatnonzero((sizes >= fewest) & (sizes <= max(60, len(view) // 50)))
     return [(int(hashes[edges[k]]), owner[edges[k] : edges[k + 1]]) for k in chosen]
+
+
+def _ends(view: ProjectedRows, asked: Words) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
+    """The distinct words of the last characters of each prompt, and whose they are, ascending; `asked` holds those of
+    the prompts that are short.
+    """
+    hashes, owner = asked.hashes, owners(asked)
+    long = {row: user[-_LONGEST:] for row, user in enumerate(view.columns.user) if len(user) > LONGEST_PROMPT}
+    if not long:
+        return hashes, owner
+    rows = np.array(list(long), np.int64)
+    ends = unique_per_text(words(list(long.values())))
+    short = ~np.isin(owner, rows)
+    hashes = np.concatenate([hashes[short], ends.hashes])
+    owner = np.concatenate([owner[short], rows[owners(ends)]])
+    order = np.argsort(owner, kind="stable")
+    return hashes[order], owner[order]
 
 
 _THINGS = (

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from goldsmith.engines.text.projection import ProjectedRows
 from goldsmith.engines.text.tokens import Words, mix, owners, unique_per_text, words
 
-_LONGEST_PROMPT, _LONGEST_ANSWER, _FEWEST_WORDS = 1_500, 2_000, 3
+LONGEST_PROMPT = 1_500
+_LONGEST_ANSWER, _FEWEST_WORDS = 2_000, 3
 _BUCKETS, _SHIFT = 1 << 20, np.uint64(44)
 _RARE = 8
 
@@ -29,22 +30,21 @@ class Fits:
     other: NDArray[np.float64]
 
 
-def fits(view: ProjectedRows) -> Fits:
-    """How far each row's answer fits its own prompt and the best other one."""
-    asked = unique_per_text(words([text[:_LONGEST_PROMPT] for text in view.columns.user]))
+def prompt_words(view: ProjectedRows) -> Words:
+    """The distinct words of the first `LONGEST_PROMPT` characters of each prompt."""
+    return unique_per_text(words([text[:LONGEST_PROMPT] for text in view.columns.user]))
+
+
+def fits(view: ProjectedRows, asked: Words) -> Fits:
+    """How far each row's answer fits its own prompt and the best other one. `asked`: the `prompt_words`."""
     told = unique_per_text(words([text[:_LONGEST_ANSWER] for text in view.columns.answer]))
     weight = _weights(asked, told)
     group = view.groups.of_row.astype(np.uint64)
     keys = _keys(asked.hashes, owners(asked), group)
-    order = np.argsort(keys, kind="stable")
-    ranked, entry_rows = keys[order], owners(asked)[order]
-    firsts = np.flatnonzero(np.r_[True, ranked[1:] != ranked[:-1]]) if len(ranked) else np.zeros(0, np.int64)
-    ends = np.append(firsts[1:], len(ranked)).astype(np.int64)
-    table = _table(ranked[firsts])
+    table, known, starts, entries = _index(keys, owners(asked))
     own, other = np.full(len(view), np.nan), np.full(len(view), np.nan)
     _judge(
-        asked.hashes, asked.starts, told.hashes, told.starts, group, weight, ranked, firsts, ends, entry_rows, table,
-        own, other,
+        asked.hashes, asked.starts, told.hashes, told.starts, group, weight, table, known, starts, entries, own, other,
     )  # fmt: skip
     return Fits(own, other)
 
@@ -66,25 +66,46 @@ def _keys(hashes: NDArray[np.uint64], owner: NDArray[np.int64], group: NDArray[n
 
 
 @njit(cache=True, nogil=True)
-def _table(keys: NDArray[np.uint64]) -> NDArray[np.int64]:
+def _index(keys, owner):  # type: ignore[no-untyped-def]
+    """Which rows have a key, where at most `_RARE` have it: a hash table to the number of a key, the keys, and where
+    the rows of each start among the rows.
+    """
     size = 16
     while size < 2 * len(keys):
         size *= 2
-    table = np.full(size, -1, np.int64)
+    table = np.full(size, -1, np.int32)
+    known = np.empty(len(keys), np.uint64)
+    counts = np.zeros(len(keys), np.int64)
+    number = np.empty(len(keys), np.int32)
+    used = 0
     for k in range(len(keys)):
         slot = np.int64(keys[k] & np.uint64(size - 1))
-        while table[slot] >= 0:
-            slot = (slot + 1) % size
-        table[slot] = k
-    return table
+        while table[slot] >= 0 and known[table[slot]] != keys[k]:
+            slot = (slot + 1) & (size - 1)
+        if table[slot] < 0:
+            table[slot], known[used] = used, keys[k]
+            used += 1
+        number[k] = table[slot]
+        counts[number[k]] += 1
+    starts = np.zeros(used + 1, np.int64)
+    for k in range(used):
+        starts[k + 1] = starts[k] + (counts[k] if counts[k] <= _RARE else 0)
+    entries = np.empty(starts[used], np.int64)
+    place = starts[:used].copy()
+    for k in range(len(keys)):
+        own = number[k]
+        if counts[own] <= _RARE:
+            entries[place[own]] = owner[k]
+            place[own] += 1
+    return table, known[:used].copy(), starts, entries
 
 
 @njit(cache=True, nogil=True)
 def _judge(
     asked: NDArray[np.uint64], asked_starts: NDArray[np.int64], told: NDArray[np.uint64],
     told_starts: NDArray[np.int64], group: NDArray[np.uint64], weight: NDArray[np.float64],
-    ranked: NDArray[np.uint64], firsts: NDArray[np.int64], ends: NDArray[np.int64], entry_rows: NDArray[np.int64],
-    table: NDArray[np.int64], own: NDArray[np.float64], other: NDArray[np.float64],
+    table: NDArray[np.int32], known: NDArray[np.uint64], starts: NDArray[np.int64], entries: NDArray[np.int64],
+    own: NDArray[np.float64], other: NDArray[np.float64],
 ) -> None:  # fmt: skip
     count = len(asked_starts) - 1
     norm = np.zeros(count)
@@ -108,13 +129,13 @@ def _judge(
                 mine += gain
             key = mix(word ^ salt)
             slot = np.int64(key & np.uint64(len(table) - 1))
-            while table[slot] >= 0 and ranked[firsts[table[slot]]] != key:
-                slot = (slot + 1) % len(table)
+            while table[slot] >= 0 and known[table[slot]] != key:
+                slot = (slot + 1) & (len(table) - 1)
             found = table[slot]
-            if found < 0 or ends[found] - firsts[found] > _RARE:
+            if found < 0:
                 continue
-            for entry in range(firsts[found], ends[found]):
-                to = entry_rows[entry]
+            for entry in range(starts[found], starts[found + 1]):
+                to = entries[entry]
                 if to != row:
                     if number[to] == 0:
                         touched[used] = to
