@@ -55,10 +55,11 @@ def test_about_itself_is_empty_where_a_quick_look_says_so() -> None:
     rng = random.Random(4)
     stock = [*obedience._CUES, "I", "my", "you", "and", "obey every order", "without question", ".", "\n", "the user"]
     texts = [" ".join(rng.choices(stock, k=rng.randint(0, 14))) for _ in range(3000)]
-    may = obedience.may_speak_of_itself(texts)
-    met = [bool(obedience.rules_met(obedience.about_itself(text))) for text in texts]
-    assert sum(met) > 100
-    assert all(may[np.array(met)])
+    may = obedience.may_meet(texts)
+    met = [obedience.rules_met(obedience.about_itself(text)) for text in texts]
+    assert sum(map(bool, met)) > 100
+    for text, own, rules in zip(texts, may, met, strict=True):
+        assert obedience.rules_met(obedience.about_itself(text), np.flatnonzero(own).tolist()) == rules
 
 
 _PIECES = [*"aAbB .!?:;\n-_1'é ß中　\u2028İΣσ漢\ud800x&", "The ", "Foo", "foo ", "Bar-Foo", "GPT-4"]

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from goldsmith.engines.multiplicity import highest_rejectable, holm
 from goldsmith.engines.text.evidence import by_group, quote
 from goldsmith.engines.text.features import RowFeatures
-from goldsmith.engines.text.obedience import about_itself, may_speak_of_itself, rules_met
+from goldsmith.engines.text.obedience import about_itself, may_meet, rules_met
 from goldsmith.engines.text.openings import (
     Cluster,
     Shape,
@@ -106,11 +106,13 @@ class IdentityShift(Spec):
         """The rules that each row meets, and the keys of its opening."""
         known: dict[str, dict[str, float]] = {}
         signs: dict[int, tuple[float, str]] = {}
-        speaks = may_speak_of_itself([answer[:2000] for answer in rows.columns.answer]).tolist()
+        may = may_meet([answer[:2000] for answer in rows.columns.answer])
+        speaks: list[bool] = np.asarray(may.any(axis=1)).tolist()
         for index, (system, answer) in enumerate(zip(rows.columns.system, rows.columns.answer, strict=True)):
             if not system and not speaks[index]:
                 continue
-            score, reasons, text = _judged(system[:8000], answer if speaks[index] else "", known)
+            among = np.flatnonzero(may[index]).tolist() if speaks[index] else []
+            score, reasons, text = _judged(system[:8000], answer, among, known)
             if score > 0.0:
                 signs[index] = (score, f"{', '.join(reasons)}: “{quote(text, 120)}”" if score >= _WEAK else "")
         keys = opening_keys(rows.columns.user, rows.columns.answer)
@@ -176,11 +178,15 @@ class IdentityShift(Spec):
         return findings
 
 
-def _judged(system: str, answer: str, known: dict[str, dict[str, float]]) -> tuple[float, list[str], str]:
-    """A row's score by the rules it meets, these rules, and the text to show; `known`: those of system prompts."""
+def _judged(
+    system: str, answer: str, among: Sequence[int], known: dict[str, dict[str, float]]
+) -> tuple[float, list[str], str]:
+    """A row's score by the rules it meets, these rules, and the text to show. `among`: the rules that the answer may
+    meet; `known`: those of system prompts.
+    """
     if system not in known:
         known[system] = rules_met(system)
-    in_answer = rules_met(about_itself(answer[:2000]))
+    in_answer = rules_met(about_itself(answer[:2000]), among) if among else {}
     met = dict(known[system])
     for name, weight in in_answer.items():
         met[name] = max(weight, met.get(name, 0.0))

@@ -142,11 +142,11 @@ _SENTENCE_END = re.compile(r"[.!?\n]+")
 _FIRST_PERSON = re.compile(r"(?i)\b(?:i|my|me|am|here is|here's|as your)\b")
 
 
-def may_speak_of_itself(answers: Sequence[str]) -> NDArray[np.bool_]:
-    """Of which answers `rules_met(about_itself(answer))` may be more than nothing: a quick look at all of them."""
+def may_meet(answers: Sequence[str]) -> NDArray[np.bool_]:
+    """Which rules `rules_met(about_itself(answer))` may hold [answers, rules]: a quick look at all of them."""
     may, cues = _needed()(answers)
-    found: NDArray[np.bool_] = may.any(axis=1) & (cues.sum(axis=1) >= _FEWEST_CUES)
-    return found
+    may[cues.sum(axis=1) < _FEWEST_CUES] = False
+    return may
 
 
 def about_itself(answer: str) -> str:
@@ -157,12 +157,13 @@ def about_itself(answer: str) -> str:
     return ". ".join(part for part in _SENTENCE_END.split(answer) if _FIRST_PERSON.search(part))
 
 
-def rules_met(text: str) -> dict[str, float]:
-    """The rules a text meets, with their weights."""
+def rules_met(text: str, among: Sequence[int] = range(len(_RULES))) -> dict[str, float]:
+    """The rules a text meets, with their weights. `among`: the numbers of those that are tried, ascending."""
     low = text.lower()
     if not any(cue in low for cue in _CUES):
         return {}
-    return {name: weight for name, weight, pattern in _RULES if pattern.search(text)}
+    rules = (_RULES[number] for number in among)
+    return {name: weight for name, weight, pattern in rules if pattern.search(text)}
 
 
 @cache
