@@ -12,7 +12,7 @@ from goldsmith.engines.text.density import Heap, heaps
 from goldsmith.engines.text.embeddings import embedded
 from goldsmith.engines.text.evidence import quote
 from goldsmith.engines.text.projection import ProjectedRows, project
-from goldsmith.engines.text.tokens import Words, ngrams, spaceless, unique_per_text, words
+from goldsmith.engines.text.tokens import Words, ngrams, unique_per_text, words, words_and_spaceless
 from goldsmith.types.artifact import Real, Spec
 from goldsmith.types.check import CheckContext, CheckReport, Row
 from goldsmith.types.finding import Finding, Severity
@@ -116,8 +116,7 @@ class _Seen:
 def _distinct_words(view: ProjectedRows) -> Words:
     """Each answer's distinct words; for scripts without spaces its runs of three characters."""
     texts = [answer[:_LONGEST] for answer in view.columns.answer]
-    tokens = words(texts)
-    dense = spaceless(texts, tokens)
+    tokens, dense = words_and_spaceless(texts)
     if dense.any():
         runs, hashes, starts = ngrams(tokens, 3), [], np.zeros(len(texts) + 1, np.int64)
         for i, is_dense in enumerate(dense.tolist()):

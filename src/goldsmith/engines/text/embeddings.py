@@ -19,7 +19,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from goldsmith.engines.text.projection import ProjectedRows
-from goldsmith.engines.text.tokens import mix, spaceless, words
+from goldsmith.engines.text.tokens import mix, words_and_spaceless
 from goldsmith.types.errors import BadInput, Unavailable
 
 Vectors = NDArray[np.float32]
@@ -174,8 +174,7 @@ def _width_of(loaded: Any) -> int:
 
 def _features(texts: Sequence[str]) -> tuple[NDArray[np.int32], NDArray[np.float32], NDArray[np.int64]]:
     """Hashed words of each text, ascending and without repeats: bucket, 1 + log(count), and where each text starts."""
-    tokens = words(texts)
-    dense = spaceless(texts, tokens)
+    tokens, dense = words_and_spaceless(texts)
     buckets = np.empty(2 * len(tokens.hashes), np.int32)
     counts = np.empty(2 * len(tokens.hashes), np.float32)
     out_starts = np.zeros(len(texts) + 1, np.int64)

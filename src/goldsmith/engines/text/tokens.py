@@ -54,19 +54,29 @@ def encoded(texts: Sequence[str]) -> tuple[NDArray[np.uint8], NDArray[np.int64]]
 
 def words(texts: Sequence[str]) -> Words:
     """Word hashes of the texts."""
+    return _words(*packed(texts))
+
+
+def words_and_spaceless(texts: Sequence[str]) -> tuple[Words, NDArray[np.bool_]]:
+    """Word hashes of the texts, and whether each text is mostly in a script written without spaces, whose words are
+    single characters.
+    """
     buffer, starts = packed(texts)
-    counts = np.diff(starts)
-    out = np.empty(int(counts.sum()) // 2 + len(texts) + 1, np.uint64)
-    word_starts = np.zeros(len(texts) + 1, np.int64)
-    used = _tokenise(buffer, starts, out, word_starts) if len(texts) else 0
+    tokens = _words(buffer, starts)
+    return tokens, _spaceless(buffer, starts, tokens)
+
+
+def _words(buffer: NDArray[np.uint8], starts: NDArray[np.int64]) -> Words:
+    texts = len(starts) - 1
+    out = np.empty(len(buffer) // 2 + texts + 1, np.uint64)
+    word_starts = np.zeros(texts + 1, np.int64)
+    used = _tokenise(buffer, starts, out, word_starts) if texts else 0
     return Words(out[:used].copy(), word_starts)
 
 
-def spaceless(texts: Sequence[str], tokens: Words) -> NDArray[np.bool_]:
-    """Whether each text is mostly in a script written without spaces, whose `tokens` are single characters."""
-    if not len(texts):
+def _spaceless(buffer: NDArray[np.uint8], starts: NDArray[np.int64], tokens: Words) -> NDArray[np.bool_]:
+    if not len(tokens):
         return np.zeros(0, bool)
-    buffer, starts = packed(texts)
     foreign = _foreign_bytes(buffer, starts)
     dense: NDArray[np.bool_] = (np.diff(starts) < 4.5 * np.maximum(tokens.counts(), 1)) & (foreign > tokens.counts())
     return dense
@@ -289,8 +299,10 @@ def _tokenise(buffer, starts, out, word_starts):  # type: ignore[no-untyped-def]
 def _foreign_bytes(buffer, starts):  # type: ignore[no-untyped-def]
     out = np.zeros(len(starts) - 1, np.int64)
     for text in range(len(out)):
+        count = 0
         for at in range(starts[text], starts[text + 1]):
-            out[text] += buffer[at] >> 7
+            count += buffer[at] >> 7
+        out[text] = count
     return out
 
 
