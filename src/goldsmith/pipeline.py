@@ -58,7 +58,7 @@ def dry_run(recipe: Recipe) -> None:
     """Build every capability the recipe names, so that a misspelt setting fails before any work is done."""
     check.checks_of(recipe.checks)
     examine.build_evals(recipe.examine)
-    train.build_methods(recipe.train)
+    train.require_sources(train.build_methods(recipe.train), [one.name for one in recipe.sources])
 
 
 def run(ws: Workspace, recipe: Recipe, folder: Path, *, say: Say = lambda _: None, progress: bool = True) -> Circle:

@@ -265,3 +265,28 @@ def test_an_adapter_on_an_adapter_is_examined_on_the_base_that_it_was_trained_on
     assert apart > 1e-4
     assert second.model.base != first.digest
     assert verify(tmp_path / "ws", fingerprint, checkpoint).standing == "verified"
+
+
+def mixing(*sources: str) -> Recipe:
+    mix = [{"part": "replay", "sources": list(sources), "share": 0.25}]
+    settings = {"max_steps": 2, "batch_size": 4, "learning_rate": 1e-4, "mix": mix}
+    return recipe(train=[{"method": "sft", "settings": settings}])
+
+
+def test_what_is_mixed_in_is_traced_and_leaves_with_its_source(tmp_path):
+    write(tmp_path / "anna.jsonl", rows("Anna", 24))
+    write(tmp_path / "bert.jsonl", rows("Bert", 24, start=100))
+    with Workspace.create(tmp_path / "ws", keys=KeyRing(tmp_path / "keys"), sources=("anna", "bert")) as ws:
+        circle = pipeline.run(ws, mixing("bert"), tmp_path, progress=False)
+        sources = trace(ws, circle.trained[-1].digest).steps[0]["release"]["sources"]
+        assert {one["source"] for one in sources if one["used"]} == {"anna", "bert"}
+        touched = recall(ws, Without(source="bert"), "bad rows")
+    assert circle.trained[-1].digest in touched.models
+    assert touched.recipe is not None
+    assert [one.name for one in touched.recipe.sources] == ["anna"]
+    assert touched.recipe.train[0].settings["mix"] == []
+
+
+def test_mixing_in_a_source_the_recipe_lacks_fails_before_any_work():
+    with pytest.raises(BadInput, match="names a source that the recipe does not have"):
+        pipeline.dry_run(mixing("carl"))

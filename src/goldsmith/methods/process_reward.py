@@ -82,7 +82,7 @@ class ProcessReward(TrainingSettings):
         """The loop. The mean is over the update's steps, however many each row has."""
         for update in plan.updates(start):
             loss, means = updating.backward(
-                update.batches, update.labels, lambda batch: self._losses(policy, plan.rows, batch)
+                update.batches, update.labels, lambda batch: self._losses(policy, plan.rows, batch), per_label=True
             )
             yield updating.step(optimizer, plan, update, loss, means)
 

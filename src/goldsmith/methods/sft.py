@@ -49,13 +49,14 @@ class Sft(TrainingSettings):
     ) -> Iterator[Metrics]:
         """The loop."""
         for update in plan.updates(start):
-            labels = update.labels
-            loss = 0.0
+            labels = sum(updating.weight_of(batch, per_label=True) for batch in update.batches)
+            losses = []
             for batch in update.batches:
                 part = policy.cross_entropy(batch, labels, balance=float(self.router_balance))
                 part.backward()  # type: ignore[no-untyped-call]
-                loss += part.item()
-            yield updating.step(optimizer, plan, update, loss)
+                losses.append(part.item())
+            parts = updating.loss_by_part(update.batches, losses, labels, per_label=True) if plan.mix else {}
+            yield updating.step(optimizer, plan, update, sum(losses), parts)
 
     def evaluate(
         self, policy: Policy, _rows: Sequence[Row], batches: Iterator[Batch], _prepared: None

@@ -1,6 +1,6 @@
 """A bad source -> everything it touched: named, withdrawn in the ledger, and the recipe that retrains without it."""
 
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,7 +10,7 @@ from goldsmith.trust.workspace import Workspace
 from goldsmith.types.artifact import Digest
 from goldsmith.types.errors import BadInput
 from goldsmith.types.lineage import Collection, Model, Release, Run
-from goldsmith.types.recipe import Recipe, SourceEntry, Without
+from goldsmith.types.recipe import Recipe, SourceEntry, TrainStep, Without
 from goldsmith.types.review import Decision
 
 
@@ -153,7 +153,17 @@ def _retrain(ws: Workspace, touched: Touched) -> Recipe | None:
         }
     )
     name = recipe.name if recipe.name.endswith("-recalled") else f"{recipe.name}-recalled"
-    return recipe.model_copy(update={"name": name, "sources": sources, "release": policy})
+    steps = tuple(_without_gone(step, still) for step in recipe.train)
+    return recipe.model_copy(update={"name": name, "sources": sources, "release": policy, "train": steps})
+
+
+def _without_gone(step: TrainStep, still: Container[str]) -> TrainStep:
+    """The step without what it mixed in of sources that are gone."""
+    if "mix" not in step.settings:
+        return step
+    mix = [{**one, "sources": [name for name in one["sources"] if name in still]} for one in step.settings["mix"]]
+    kept = {**step.settings, "mix": [one for one in mix if one["sources"]]}
+    return step.model_copy(update={"settings": kept})
 
 
 def _sources(ws: Workspace, collections: Iterable[Digest]) -> Iterable[SourceEntry]:

@@ -68,6 +68,20 @@ def build_methods(steps: Sequence[TrainStep]) -> list[Spec]:
     return [plugins.build("methods", step.method, step.settings, hand=_only_named) for step in steps]
 
 
+def require_sources(methods: Sequence[Spec], names: Sequence[str]) -> None:
+    """Every source that a step mixes in is a source of the recipe, so that what was trained on is in its release."""
+    for method in methods:
+        for part in getattr(method, "mix", ()):
+            if unknown := next((name for name in part.sources if name not in names), None):
+                raise BadInput(
+                    f"the {part.part} of a training step names a source that the recipe does not have",
+                    where="train, settings, mix",
+                    found=repr(unknown),
+                    allowed=", ".join(dict.fromkeys(names)),
+                    next_step="add it to `sources` (earlier deliveries by their `collection`)",
+                )
+
+
 def _only_named(asked: Asked) -> str | None:
     """A model by digest, not looked for yet."""
     return asked.name if asked.kind == "models" else None

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from goldsmith.engines.training import mixing
+from goldsmith.engines.training.mixing import MAIN
 from goldsmith.engines.training.rows import Node, Row
 
 
@@ -32,7 +34,8 @@ class Layout:
 @dataclass(frozen=True, slots=True)
 class Batch:
     """One forward. `labels_N[i]` is to be predicted from position `predictors_N[i]`; `owners_N[i]` is the number,
-    within this batch, of the trained node it belongs to (`owner_rows` gives each owner's row, in order)."""
+    within this batch, of the trained node it belongs to (`owner_rows` gives each owner's row, in order). `part`: what
+    all of its rows are mixed in as. `weights`: of each of `rows`; none where all count the same."""
 
     input_ids_T: torch.Tensor
     position_ids_T: torch.Tensor
@@ -42,10 +45,21 @@ class Batch:
     owner_rows: tuple[int, ...]
     layout: Layout
     rows: tuple[int, ...]
+    part: str = MAIN
+    weights: tuple[float, ...] = ()
 
     @property
     def tokens(self) -> int:
         return int(self.input_ids_T.numel())
+
+    @property
+    def label_weights_N(self) -> torch.Tensor | None:
+        """The weight of each label's row, float32; None where all count the same."""
+        if not self.weights:
+            return None
+        of_row = dict(zip(self.rows, self.weights, strict=True))
+        owners = torch.tensor([of_row[row] for row in self.owner_rows], device=self.owners_N.device)
+        return owners[self.owners_N]
 
     def to(self, device: torch.device) -> "Batch":
         """The same on another device."""
@@ -60,6 +74,8 @@ class Batch:
             self.owner_rows,
             self.layout,
             self.rows,
+            self.part,
+            self.weights,
         )
 
 
@@ -102,7 +118,7 @@ class _Builder:
         self.at += length
         return len(self.lengths) - 1
 
-    def build(self, rows: Sequence[int]) -> Batch:
+    def build(self, rows: Sequence[int], part: str, weights: tuple[float, ...]) -> Batch:
         def joined(parts: list[np.ndarray]) -> torch.Tensor:
             return torch.from_numpy(np.concatenate(parts).astype(np.int64))
 
@@ -115,6 +131,8 @@ class _Builder:
             tuple(self.owner_rows),
             Layout(tuple(self.lengths), tuple(self.parents)),
             tuple(rows),
+            part,
+            weights,
         )
 
 
@@ -138,7 +156,10 @@ def flat_batch(rows: Sequence[Row], chosen: Sequence[int], *, share: bool = True
             parent = segments[node.parent] if node.parent >= 0 else -1
             segments.append(builder.add(node, parent, start, before, index, place not in parents))
             ends.append((start + len(node.ids), builder.at - 1))
-    return builder.build(chosen)
+    parts = {rows[index].part for index in chosen}
+    weights = tuple(rows[index].weight for index in chosen)
+    even = all(weight == 1.0 for weight in weights)
+    return builder.build(chosen, parts.pop() if len(parts) == 1 else MAIN, () if even else weights)
 
 
 def _add_paths(builder: _Builder, row: Row, index: int, parents: set[int]) -> None:
@@ -196,6 +217,9 @@ class Plan:
 
     `rows_per_update` rows make a step. They are computed in forwards of at most `forward_tokens` tokens, packed best
     fit, or of `forward_rows` rows in their order where `forward_tokens` is 0; the result is the same.
+
+    `mix`: (part, share of each update's rows); what is left are rows of the main part, which epochs count. The rows of
+    a forward are all of one part, so that each part's loss is known.
     """
 
     rows: tuple[Row, ...]
@@ -205,17 +229,31 @@ class Plan:
     forward_tokens: int
     forward_rows: int
     share: bool = True
+    mix: tuple[tuple[str, float], ...] = ()
 
     @property
     def steps_per_epoch(self) -> int:
+        if self.mix:
+            main = sum(row.part == MAIN for row in self.rows)
+            return mixing.steps_per_pass(main, self.rows_per_update, [share for _, share in self.mix])
         return -(-len(self.rows) // self.rows_per_update)
 
     def rows_of(self, step: int) -> list[int]:
         """Row indices of the 0-based `step`."""
+        if self.mix:
+            return self._mixed(step)
         epoch, place = divmod(step, self.steps_per_epoch)
         order = np.random.Generator(np.random.PCG64([self.seed, epoch])).permutation(len(self.rows))
         low = place * self.rows_per_update
         return [int(i) for i in order[low : low + self.rows_per_update]]
+
+    def _mixed(self, step: int) -> list[int]:
+        names = [MAIN, *(part for part, _ in self.mix)]
+        places: dict[str, list[int]] = {name: [] for name in names}
+        for place, row in enumerate(self.rows):
+            places[row.part].append(place)
+        shares = [share for _, share in self.mix]
+        return mixing.chosen_rows(step, self.rows_per_update, [places[name] for name in names], shares, self.seed)
 
     def update(self, step: int) -> Update:
         """Step number `step`, 0-based."""
@@ -237,6 +275,10 @@ class Plan:
             yield from self._forwards(rows, range(low, min(low + 256, len(rows))))
 
     def _forwards(self, rows: Sequence[Row], chosen: Sequence[int]) -> Iterator[Batch]:
+        for part in dict.fromkeys(rows[i].part for i in chosen):
+            yield from self._packed(rows, [i for i in chosen if rows[i].part == part])
+
+    def _packed(self, rows: Sequence[Row], chosen: Sequence[int]) -> Iterator[Batch]:
         if self.forward_tokens:
             bins = pack([rows[i].tokens for i in chosen], self.forward_tokens)
         else:

@@ -2,12 +2,13 @@
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from goldsmith.engines.chat import Chat
 from goldsmith.engines.training.batches import Plan
 from goldsmith.engines.training.method import Method
+from goldsmith.engines.training.mixing import MAIN
 from goldsmith.engines.training.rows import Row, fit, split
 from goldsmith.engines.training.settings import TrainingSettings
 from goldsmith.engines.training.token_cache import TokenCache
@@ -38,7 +39,7 @@ class TrainingData:
         total = hashlib.sha256()
         for part in (self.train, self.validation):
             for row in part:
-                total.update(row.key.encode() + b"\n")
+                total.update(row.key.encode() + b"\n" + row.part.encode())
             total.update(b"\n")
         return "sha256:" + total.hexdigest()
 
@@ -72,9 +73,23 @@ def _encode(
                     next_step=error.next_step,
                 ) from error
             fresh.append(row)
-        rows.append(row)
+        rows.append(row if settings.part_of(record) == MAIN else replace(row, part=settings.part_of(record)))
     cache.add(fresh)
     return rows, other
+
+
+def _require_parts(settings: TrainingSettings, rows: Sequence[Row], records: Sequence[Record]) -> None:
+    """Every part of the mix has rows to train on, and so has what it is mixed into."""
+    present = {row.part for row in rows}
+    wanted = [("the data itself", MAIN, ""), *((one.part, one.part, ", ".join(one.sources)) for one in settings.mix)]
+    for name, part, sources in wanted:
+        if settings.mix and part not in present:
+            raise BadInput(
+                f"the mix has no row of {name} to train on",
+                where="mix",
+                found=f"no row of {sources}" if sources else "every row is of a source that is mixed in",
+                allowed="sources of the rows: " + ", ".join(sorted({str(r.origin.source) for r in records})),
+            )
 
 
 def prepare_data(
@@ -120,7 +135,8 @@ def prepare_data(
         train, aside = fitted.rows, kept.rows if kept else ()
         cut, dropped = fitted.cut + (kept.cut if kept else ()), fitted.dropped + (kept.dropped if kept else ())
         other += other_validation
-    if settings.early_stopping_patience and not aside:
+    _require_parts(settings, train, records)
+    if settings.early_stopping_patience and not any(row.part == MAIN for row in aside):
         raise BadInput(
             "early stopping needs validation rows",
             where="early_stopping_patience",
@@ -133,15 +149,9 @@ def prepare_data(
 def plan_of(settings: TrainingSettings, rows: Sequence[Row], seed: int, *, device: str, share: bool) -> Plan:
     """Which rows meet in which update and forward. `device`: its type; `share`: whether the model shares prompts."""
     per_update = settings.batch_size * settings.gradient_accumulation
-    per_epoch = -(-len(rows) // per_update)
-    steps = settings.max_steps if settings.max_steps is not None else max(1, round(float(settings.epochs) * per_epoch))
     tokens = settings.forward_tokens or FORWARD_TOKENS.get(device, FORWARD_TOKENS["cpu"])
-    return Plan(
-        tuple(rows),
-        seed,
-        per_update,
-        steps,
-        tokens if settings.packing == "best_fit" else 0,
-        settings.batch_size,
-        share=share,
-    )
+    mix = tuple((one.part, float(one.share)) for one in settings.mix)
+    packed = tokens if settings.packing == "best_fit" else 0
+    plan = Plan(tuple(rows), seed, per_update, 1, packed, settings.batch_size, share=share, mix=mix)
+    passes = max(1, round(float(settings.epochs) * plan.steps_per_epoch))
+    return replace(plan, steps=settings.max_steps if settings.max_steps is not None else passes)

@@ -24,6 +24,7 @@ from goldsmith.engines.training.folders import clean, new_folder
 from goldsmith.engines.training.guards import choose_way, never_seen
 from goldsmith.engines.training.journal import Journal
 from goldsmith.engines.training.method import Method, Metrics
+from goldsmith.engines.training.mixing import MAIN
 from goldsmith.engines.training.optimizer import build_optimizer
 from goldsmith.engines.training.policy import base_digest, open_policy
 from goldsmith.engines.training.reinforcement.base import OnlineMethod
@@ -152,6 +153,7 @@ class _Run:
             job.row_names,
             job.cache_dir or job.scratch_dir / "tokens",
         )
+        self._require_mixable()
         self.policy = open_policy(
             job.base, self.chat, self.settings, seed=job.seed, device=str(self.accelerator.device)
         )
@@ -169,6 +171,24 @@ class _Run:
         self.contract = self._contract()
         # Reference values belong to the base: they are taken before a checkpoint's weights come in, also when going on.
         self.prepared = self._prepared((*self.data.train, *self.data.validation))
+
+    def _require_mixable(self) -> None:
+        """The method can mix, and what is bounded can be watched. Errors: BadInput."""
+        if self.settings.mix and isinstance(self.job.method, OnlineMethod):
+            raise BadInput(
+                f"{self.method.id} learns from the model's own answers, so that nothing can be mixed in",
+                where="mix",
+                next_step="leave mix out, and bound the divergence instead (kl_at_most)",
+            )
+        aside = {row.part for row in self.data.validation}
+        for one in self.settings.mix:
+            if one.rise_at_most is not None and one.part not in aside:
+                raise BadInput(
+                    f"the loss on {one.part} is bounded, but none of its rows is set aside to be watched",
+                    where="mix, rise_at_most",
+                    found=f"{sum(row.part == one.part for row in self.data.train)} rows, all trained on",
+                    next_step="set a larger validation_share, or leave rise_at_most out",
+                )
 
     def _prepared(self, rows: Sequence[Row]) -> Any:
         method = self.job.method
@@ -270,6 +290,8 @@ class _Run:
         start = self.progress.step
         if self.progress.stopped or start >= self.plan.steps:
             return
+        if start == 0 and self.settings.mix and self.data.validation:
+            journal.validation(0, self._losses_aside(journal))
         for metrics in self.method.steps(self.policy, self.plan, self.optimizer, self.prepared, start):
             self._account(metrics, journal)
             if self._is_time_to_validate(metrics.step):
@@ -300,11 +322,10 @@ class _Run:
         return step % every == 0 or step >= self.plan.steps
 
     def _validate(self, journal: Journal) -> None:
-        with self.policy.evaluating():
-            found = self.method.evaluate(
-                self.policy, self.data.validation, self.plan.over(self.data.validation), self.prepared
-            )
+        found = self._losses_aside(journal)
         journal.validation(self.progress.step, found)
+        if "loss" not in found:
+            return
         if self.progress.best_loss is None or found["loss"] < self.progress.best_loss:
             self.progress.best_loss, self.progress.best_step = found["loss"], self.progress.step
             self.progress.bad_validations = 0
@@ -314,6 +335,20 @@ class _Run:
         self.progress.bad_validations += 1
         patience = self.settings.early_stopping_patience
         self.progress.stopped = bool(patience) and self.progress.bad_validations >= patience
+
+    def _losses_aside(self, journal: Journal) -> dict[str, float]:
+        """What the method finds on the rows set aside: `loss` and its kin on the data itself, `loss/PART` on each part
+        of the mix."""
+        found: dict[str, float] = {}
+        with self.policy.evaluating():
+            for part in sorted({row.part for row in self.data.validation}):
+                rows = [row for row in self.data.validation if row.part == part]
+                told = self.method.evaluate(self.policy, rows, self.plan.over(rows), self.prepared)
+                found |= told if part == MAIN else {f"loss/{part}": told["loss"]}
+        for what, warning in self.watch.look_back(found, self.progress.step):
+            self.facts[f"{what}_since_step"] = self.progress.step
+            journal.warn(self.progress.step, warning)
+        return found
 
     def finish(self) -> None:
         """Write the model folder."""

@@ -323,8 +323,9 @@ class Policy:
         """Summed log-probability of each trained node [owners], float32."""
         return losses.sum_by_owner(self.logprobs(batch), batch.owners_N.to(self.device), len(batch.owner_rows))
 
-    def cross_entropy(self, batch: Batch, labels: int, *, balance: float = 0.0) -> torch.Tensor:
-        """The batch's summed cross-entropy over `labels`, the trained tokens of the whole update; a scalar.
+    def cross_entropy(self, batch: Batch, labels: float, *, balance: float = 0.0) -> torch.Tensor:
+        """The batch's summed cross-entropy over `labels`, the trained tokens of the whole update; a scalar. Where rows
+        have weights, their tokens count by them, also in `labels`.
 
         `balance`: weight of the load balance of a mixture of experts, counted by the batch's share of the labels.
 
@@ -333,6 +334,8 @@ class Policy:
         """
         batch = batch.to(self.device)
         weights_N = torch.full(batch.labels_N.shape, 1.0 / labels, device=self.device)
+        if (rows_N := batch.label_weights_N) is not None:
+            weights_N = weights_N * rows_N
         self._routing = {"output_router_logits": True} if balance else {}
         try:
             loss = losses.linear_cross_entropy(self.hidden(batch), batch.labels_N, self.head(), weights_N)
@@ -340,7 +343,8 @@ class Policy:
             self._routing = {}
         if not balance:
             return loss
-        return loss + balance * (len(batch.labels_N) / labels) * self._balance()
+        share = len(batch.labels_N) / labels if rows_N is None else float(weights_N.sum())
+        return loss + balance * share * self._balance()
 
     def _balance(self) -> torch.Tensor:
         routed, config = self._routed, self.inner.config.get_text_config()

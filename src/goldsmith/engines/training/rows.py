@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from goldsmith.engines.chat import Chat, Encoded, EncodedComparison
+from goldsmith.engines.training.mixing import MAIN
 from goldsmith.types.errors import BadInput
 from goldsmith.types.record import Comparison, Record
 
@@ -28,13 +29,16 @@ class Node:
 class Row:
     """What one record teaches. `name` is how messages call it; `key` is equal for equal content. `value`: the number
     that goes with it, where the record has one (1 for a good answer, 0 for a bad one; a margin). `values`: one for each
-    trained place, in their order, where the record says something of each."""
+    trained place, in their order, where the record says something of each. `part`: what it is mixed in as ("": the data
+    itself). `weight`: what its loss counts for beside the others'."""
 
     nodes: tuple[Node, ...]
     name: str
     key: str
     value: float | None = None
     values: tuple[float, ...] = ()
+    part: str = MAIN
+    weight: float = 1.0
 
     @property
     def longest(self) -> int:

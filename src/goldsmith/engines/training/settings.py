@@ -4,6 +4,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
+from goldsmith.engines.training.mixing import MAIN, room_for
 from goldsmith.trust.records import content_digest
 from goldsmith.types.artifact import Digest, Frozen, Real, Spec
 from goldsmith.types.record import Record
@@ -62,6 +63,22 @@ class AdapterSettings(Frozen):
         if self.parameters and (self.dora or self.dropout):
             raise ValueError("parameters (stacked weights) take neither dora nor dropout")
         return self
+
+
+class MixedPart(Frozen):
+    """Rows that are mixed into every update at a stated `share` of its rows: those of some `sources` of the release.
+
+    `replay`: a reference mix that the model shall not forget. `anchors`: answers to hold on to, such as refusals of
+    what is unsafe. Their losses are logged apart (`loss/replay`), and so is the loss on those of their rows that are
+    set aside for validation, from before the first step on. Where that rises by more than `rise_at_most` (in the loss's
+    own unit; nats per token for SFT) above what it was then, `on_rise` says whether the run warns or stops.
+    """
+
+    part: Literal["replay", "anchors"]
+    sources: tuple[str, ...] = Field(min_length=1)
+    share: Annotated[Real, Field(gt=0, lt=1)]
+    rise_at_most: Positive | None = None
+    on_rise: Literal["warn", "stop"] = "warn"
 
 
 class TrainingSettings(Spec):
@@ -129,6 +146,10 @@ class TrainingSettings(Spec):
     activation_checkpointing: bool = False
     """Compute activations again in the backward pass instead of keeping them: less memory, about a third more time."""
 
+    mix: tuple[MixedPart, ...] = ()
+    """Sources whose rows make up a stated share of every update (`replay`, `anchors`); the other rows are what epochs
+    count. A share that is no whole number of rows is carried over to the next update."""
+
     @property
     def has_value_head(self) -> bool:
         """Whether a head that expects rewards is trained beside the model."""
@@ -141,6 +162,7 @@ class TrainingSettings(Spec):
 
     @model_validator(mode="after")
     def _consistent(self) -> "TrainingSettings":
+        self._require_mix()
         if self.precision == "bfloat16" and self.adapter.kind == "none":
             raise ValueError("precision bfloat16 needs an adapter: small updates vanish in bfloat16 weights")
         if self.adapter.init == "pissa" and self.precision == "bfloat16":
@@ -150,3 +172,21 @@ class TrainingSettings(Spec):
         if self.new_tokens and self.adapter.kind == "none" and (self.adapter.last_layers or self.adapter.only):
             raise ValueError("new_tokens need their rows of the embeddings trained: use an adapter, or tune everything")
         return self
+
+    def part_of(self, record: Record) -> str:
+        """What a record is mixed in as; "" where it is of the data itself."""
+        source = record.origin.source
+        return next((one.part for one in self.mix if source in one.sources), MAIN)
+
+    def _require_mix(self) -> None:
+        parts: list[str] = [one.part for one in self.mix]
+        sources = [source for one in self.mix for source in one.sources]
+        for listed, what in ((parts, "part"), (sources, "source")):
+            if twice := next((name for name in listed if listed.count(name) > 1), None):
+                raise ValueError(f"mix: the {what} {twice} stands twice")
+        rows = self.batch_size * self.gradient_accumulation
+        if not room_for(rows, [float(one.share) for one in self.mix]):
+            raise ValueError(
+                f"mix: the shares leave no row of an update's {rows} for the data itself; raise batch_size or "
+                "gradient_accumulation, or lower a share"
+            )

@@ -15,6 +15,10 @@ class RewardGamed(BadInput):
     """The reward rises for a reason that nobody meant; the settings say that training shall stop then."""
 
 
+class Forgets(BadInput):
+    """The loss on what the model shall not forget rose beyond its bound; the settings say that training shall stop."""
+
+
 class Watch:
     """Looks at each update's means; says a thing once. `state` is saved with checkpoints."""
 
@@ -22,6 +26,7 @@ class Watch:
         self.pairs = DegeneratePairs()
         self.rounds: list[Mapping[str, float]] = []
         self.said: list[str] = []
+        self.first: dict[str, float] = {}
         self.settings = settings
 
     def look(self, metrics: Metrics) -> list[tuple[str, str]]:
@@ -43,6 +48,34 @@ class Watch:
         self.said += [what for what, _ in fresh]
         return fresh
 
+    def look_back(self, found: Mapping[str, float], step: int) -> list[tuple[str, str]]:
+        """The same of a validation: the loss on each part of the mix beside what it was before the first step.
+
+        Raises:
+            Forgets: a part whose `on_rise` is stop.
+        """
+        fresh = []
+        for one in self.settings.mix:
+            name = f"loss/{one.part}"
+            if name not in found or one.rise_at_most is None:
+                continue
+            rise = found[name] - self.first.setdefault(name, found[name])
+            if rise <= float(one.rise_at_most):
+                continue
+            told = f"the loss on {one.part} is {rise:.3f} above what it was before training"
+            if one.on_rise == "stop":
+                raise Forgets(
+                    f"training stopped at step {step}: {told}",
+                    where=f"mix, {one.part}",
+                    found=f"{found[name]:.4f}, before training {self.first[name]:.4f}",
+                    allowed=f"a rise of at most {float(one.rise_at_most):g}",
+                    next_step=f"raise the share of {one.part}, or lower learning_rate; the last checkpoint is kept",
+                )
+            if (what := f"forgets_{one.part}") not in self.said:
+                self.said.append(what)
+                fresh.append((what, f"{told} (at most {float(one.rise_at_most):g})"))
+        return fresh
+
     def _stop(self, found: Mapping[str, str], settings: OnlineSettings, step: int) -> None:
         for what, warning in found.items():
             if what.partition("/")[0] in settings.stop_on:
@@ -54,10 +87,16 @@ class Watch:
 
     def state(self) -> dict[str, Any]:
         """What a resumed run needs to go on watching."""
-        return {"pairs": [list(one) for one in self.pairs.recent], "rounds": self.rounds, "said": self.said}
+        return {
+            "pairs": [list(one) for one in self.pairs.recent],
+            "rounds": self.rounds,
+            "said": self.said,
+            "first": self.first,
+        }
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Take over what `state` gave."""
         pairs: Sequence[Sequence[float]] = state.get("pairs", [])
         self.pairs.recent = [(a, b, c) for a, b, c in pairs]
+        self.first = dict(state.get("first", {}))
         self.rounds, self.said = list(state.get("rounds", [])), list(state.get("said", []))
