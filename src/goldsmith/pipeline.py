@@ -61,10 +61,19 @@ def dry_run(recipe: Recipe) -> None:
     train.require_sources(train.build_methods(recipe.train), [one.name for one in recipe.sources])
 
 
-def run(ws: Workspace, recipe: Recipe, folder: Path, *, say: Say = lambda _: None, progress: bool = True) -> Circle:
+def run(
+    ws: Workspace,
+    recipe: Recipe,
+    folder: Path,
+    *,
+    say: Say = lambda _: None,
+    progress: bool = True,
+    processes: int = 1,
+) -> Circle:
     """Run the whole circle: collect, check, release, train, examine, promote. File names are relative to `folder`.
 
-    Everything is stated in the workspace as it happens. Errors: what the stages raise; what was stated before stands.
+    Everything is stated in the workspace as it happens. `processes` of this machine train together. Errors: what the
+    stages raise; what was stated before stands.
     """
     policy = recipe.promote
     assert policy is not None  # read_recipe resolves it
@@ -89,6 +98,7 @@ def run(ws: Workspace, recipe: Recipe, folder: Path, *, say: Say = lambda _: Non
             validation_share=recipe.validation_share,
             trackers=recipe.trackers,
             progress=progress,
+            processes=processes,
         )
         circle.trained.append(trained)
         current = trained.digest

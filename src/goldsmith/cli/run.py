@@ -1,5 +1,7 @@
 """`goldsmith run RECIPE`: the whole circle."""
 
+import os
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 import click
@@ -20,9 +22,22 @@ EXIT_CODES = {"pass": 0, "fail": 1, "inconclusive": 3}
     help="Also write the HTML report.",
 )
 @click.option("--dry-run", is_flag=True, help="Read the recipe, build everything it names, and stop.")
+@click.option(
+    "--processes",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    help="Train on so many processes of this machine, one for each GPU; the result is that of one.",
+)
 @json_option
 def command(
-    recipe: Path, workspace: Path, keys: Path | None, report_file: Path | None, dry_run: bool, as_json: bool
+    recipe: Path,
+    workspace: Path,
+    keys: Path | None,
+    report_file: Path | None,
+    dry_run: bool,
+    processes: int,
+    as_json: bool,
 ) -> None:
     """Run the whole circle of RECIPE: sources in, verdict out."""
     from goldsmith import pipeline
@@ -32,8 +47,13 @@ def command(
     if dry_run:
         print_json(read.model_dump(mode="json")) if as_json else say(f"{recipe}: every key and setting is known")
         return
-    ws = open_or_create(workspace, keys)
-    circle = pipeline.run(ws, read, recipe.parent, say=say)
+    circle = None
+    with _leading() as leads:
+        if leads:
+            ws = open_or_create(workspace, keys)
+            circle = pipeline.run(ws, read, recipe.parent, say=say, processes=processes)
+    if circle is None:  # another process of a launcher leads, and is through
+        return
     if report_file is not None:
         from goldsmith.stages.report import report
 
@@ -45,6 +65,16 @@ def command(
     else:
         _tell(facts)
     raise SystemExit(EXIT_CODES[circle.outcome.value])
+
+
+def _leading() -> AbstractContextManager[bool]:
+    """Whether this process runs the circle: all but the first that torchrun or accelerate launch started only help to
+    train."""
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+        return nullcontext(True)
+    from goldsmith.engines.training import launch
+
+    return launch.leading()
 
 
 def _tell(facts: dict[str, object]) -> None:

@@ -10,7 +10,7 @@ import torch
 from pydantic import Field
 
 from goldsmith.engines.chat import Chat
-from goldsmith.engines.training import updating
+from goldsmith.engines.training import parallel, updating
 from goldsmith.engines.training.batches import Batch, Plan
 from goldsmith.engines.training.method import Metrics
 from goldsmith.engines.training.optimizer import Optimizer
@@ -154,7 +154,9 @@ def _strangers(rows: Sequence[Row]) -> dict[str, Row]:
 def _logprobs(policy: Policy, rows: Sequence[Row], plan: Plan) -> dict[str, float]:
     """Summed log-probability of each row's answer, by key."""
     found: dict[str, float] = {}
-    for batch in plan.over(rows):
+    ranks = parallel.here()
+    for batch in ranks.every_nth(plan.over(rows)):
         for index, value in zip(batch.rows, policy.sequence_logprobs(batch).tolist(), strict=True):
             found[rows[index].key] = value
+    found = ranks.merged(found)
     return {row.key: found[row.key] for row in rows}

@@ -1,8 +1,10 @@
 """Supervised fine-tuning: learn to write the assistant's turns of conversations, or plain text."""
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Annotated, ClassVar
 
+import torch
 from pydantic import Field
 
 from goldsmith.engines.chat import Chat
@@ -50,20 +52,21 @@ class Sft(TrainingSettings):
         """The loop."""
         for update in plan.updates(start):
             labels = sum(updating.weight_of(batch, per_label=True) for batch in update.batches)
-            losses = []
-            for batch in update.batches:
-                part = policy.cross_entropy(batch, labels, balance=float(self.router_balance))
-                part.backward()  # type: ignore[no-untyped-call]
-                losses.append(part.item())
+            losses, _ = updating.gradients(update.batches, partial(self._loss, policy, labels))
             parts = updating.loss_by_part(update.batches, losses, labels, per_label=True) if plan.mix else {}
             yield updating.step(optimizer, plan, update, sum(losses), parts)
+
+    def _loss(self, policy: Policy, labels: float, batch: Batch) -> tuple[torch.Tensor, updating.Sums]:
+        """The forward's share of the mean over the update's labels."""
+        return policy.cross_entropy(batch, labels, balance=float(self.router_balance)), {}
 
     def evaluate(
         self, policy: Policy, _rows: Sequence[Row], batches: Iterator[Batch], _prepared: None
     ) -> dict[str, float]:
         """Cross-entropy per trained token."""
-        total, labels = 0.0, 0
-        for batch in batches:
-            total += -policy.logprobs(batch).double().sum().item()
-            labels += int(batch.labels_N.numel())
-        return {"loss": total / labels}
+
+        def lost(batch: Batch) -> tuple[torch.Tensor, updating.Sums]:
+            return -policy.logprobs(batch), {"labels": torch.tensor(batch.labels_N.numel())}
+
+        found = updating.means(batches, 1, lost)
+        return {"loss": found["loss"] / found["labels"]}

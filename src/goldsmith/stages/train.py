@@ -109,13 +109,16 @@ def train(
     validation_share: float,
     trackers: Sequence[str] = (),
     progress: bool = True,
+    processes: int = 1,
 ) -> Trained:
     """Train one step of a recipe from model `base` on a release; state the run and the model.
 
     A run that was interrupted is resumed when the same step is started again. Errors: BadInput (rows, settings,
-    divergence), Unavailable (disk, model), all with the last good checkpoint kept.
+    divergence), Unavailable (disk, model, a lost process), all with the last good checkpoint kept. `processes` of this
+    machine share the work; how many is no part of what is trained, so a run goes on with another number.
     """
-    from goldsmith.engines.training.driver import TrainingJob, run_training
+    from goldsmith.engines.training.driver import TrainingJob
+    from goldsmith.engines.training.launch import train_on
 
     base = _merged(ws, base)
     made_from = ws.store.get_artifact(release_digest, Release)
@@ -142,7 +145,7 @@ def train(
         trackers=tuple(trackers),
         progress=progress,
     )
-    outcome = run_training(job)
+    outcome = train_on(job, processes)
     _forget_paths(outcome.model_dir, base)
     with ws.atomically():
         run = _run(ws, outcome, step.method, settings, release_digest, base, recipe, seed)

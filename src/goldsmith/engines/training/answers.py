@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import torch
 
+from goldsmith.engines.training import parallel
 from goldsmith.engines.training.batches import Batch, Plan
 from goldsmith.engines.training.policy import Policy
 from goldsmith.engines.training.preference_losses import Pairs
@@ -16,12 +17,13 @@ References = Mapping[str, tuple[float, float]]
 def reference_pairs(policy: Policy, rows: Sequence[Row], plan: Plan) -> References:
     """The model's own log-probabilities of both sides of all rows, an adapter switched off."""
     found: dict[str, tuple[float, float]] = {}
+    ranks = parallel.here()
     with policy.evaluating(), policy.reference():
-        for batch in plan.over(rows):
+        for batch in ranks.every_nth(plan.over(rows)):
             pairs_P2 = policy.sequence_logprobs(batch).view(-1, 2).tolist()
             for index, (chosen, rejected) in zip(batch.rows, pairs_P2, strict=True):
                 found[rows[index].key] = (chosen, rejected)
-    return found
+    return ranks.merged(found)
 
 
 def answer_tokens(batch: Batch, device: torch.device) -> torch.Tensor:

@@ -193,6 +193,18 @@ def pack(lengths: Sequence[int], capacity: int) -> list[list[int]]:
     return [sorted(chosen) for chosen in bins]
 
 
+def dealt(tokens: Sequence[int], size: int) -> list[list[int]]:
+    """Items by process: the longest first, each to the process with the fewest tokens so far (Graham 1969: at most 4/3
+    of the best). Equal input gives equal parts; within a part the order is kept."""
+    parts: list[list[int]] = [[] for _ in range(size)]
+    loads = [0] * size
+    for item in sorted(range(len(tokens)), key=lambda i: (-tokens[i], i)):
+        least = loads.index(min(loads))
+        parts[least].append(item)
+        loads[least] += tokens[item]
+    return [sorted(part) for part in parts]
+
+
 @dataclass(frozen=True, slots=True)
 class Update:
     """The rows of one optimiser step, in forwards. `labels` counts trained tokens over all of them."""
@@ -216,7 +228,8 @@ class Plan:
     """Which rows meet in which step: a pure function of the seed, so that any step can be found again.
 
     `rows_per_update` rows make a step. They are computed in forwards of at most `forward_tokens` tokens, packed best
-    fit, or of `forward_rows` rows in their order where `forward_tokens` is 0; the result is the same.
+    fit, or of `forward_rows` rows in their order where `forward_tokens` is 0; the result is the same. `processes`
+    share an update: it is cut into that many parts of about equal tokens before it is put into forwards.
 
     `mix`: (part, share of each update's rows); what is left are rows of the main part, which epochs count. The rows of
     a forward are all of one part, so that each part's loss is known.
@@ -230,6 +243,7 @@ class Plan:
     forward_rows: int
     share: bool = True
     mix: tuple[tuple[str, float], ...] = ()
+    processes: int = 1
 
     @property
     def steps_per_epoch(self) -> int:
@@ -258,7 +272,12 @@ class Plan:
     def update(self, step: int) -> Update:
         """Step number `step`, 0-based."""
         chosen = self.rows_of(step)
-        return Update(step, (step + 1) / self.steps_per_epoch, tuple(chosen), tuple(self.forwards(chosen)))
+        parts = [chosen]
+        if self.processes > 1:
+            sizes = [self.rows[i].tokens for i in chosen]
+            parts = [[chosen[place] for place in part] for part in dealt(sizes, self.processes) if part]
+        batches = tuple(batch for part in parts for batch in self.forwards(part))
+        return Update(step, (step + 1) / self.steps_per_epoch, tuple(chosen), batches)
 
     def updates(self, start: int = 0) -> Iterator[Update]:
         """All updates from `start` on."""

@@ -6,7 +6,7 @@ import signal
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,7 +14,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from goldsmith.engines.chat import open_chat
-from goldsmith.engines.training import checkpoints
+from goldsmith.engines.training import checkpoints, parallel
 from goldsmith.engines.training.adapters import what_is_tuned
 from goldsmith.engines.training.allocator import keep_pages
 from goldsmith.engines.training.batches import Plan
@@ -140,19 +140,18 @@ class _Run:
         if not isinstance(job.method, TrainingSettings):
             raise BadInput("the job's method is no training method", found=type(job.method).__name__)
         self.settings: TrainingSettings = job.method
+        self.ranks = parallel.join(job.device)
+        if self.ranks.size > 1 and isinstance(job.method, OnlineMethod):
+            raise BadInput(
+                f"{self.method.id} samples and learns in one process",
+                found=f"{self.ranks.size} processes",
+                next_step="start it in one; methods that learn from given answers can be shared",
+            )
         self.accelerator = _accelerator(job)
         if self.accelerator.device.type == "cpu":
             keep_pages()
         self.chat = open_chat(job.base, self.settings.new_tokens)
-        self.data = prepare_data(
-            self.method,
-            self.settings,
-            self.chat,
-            job.records,
-            job.validation,
-            job.row_names,
-            job.cache_dir or job.scratch_dir / "tokens",
-        )
+        self.data = self.ranks.first_before_others(self._data)
         self._require_mixable()
         self.policy = open_policy(
             job.base, self.chat, self.settings, seed=job.seed, device=str(self.accelerator.device)
@@ -169,6 +168,7 @@ class _Run:
         self.watch = Watch(self.settings)
         self.progress = _Progress()
         self.contract = self._contract()
+        self._require_alike()
         # Reference values belong to the base: they are taken before a checkpoint's weights come in, also when going on.
         self.prepared = self._prepared((*self.data.train, *self.data.validation))
 
@@ -190,6 +190,27 @@ class _Run:
                     next_step="set a larger validation_share, or leave rise_at_most out",
                 )
 
+    def _data(self) -> TrainingData:
+        job = self.job
+        return prepare_data(
+            self.method,
+            self.settings,
+            self.chat,
+            job.records,
+            job.validation,
+            job.row_names,
+            job.cache_dir or job.scratch_dir / "tokens",
+        )
+
+    def _require_alike(self) -> None:
+        """Processes that train together began alike."""
+        if self.ranks.size == 1:
+            return
+        self.facts["processes"] = self.ranks.size
+        run = {**self.contract, "batching": self.policy.way, "torch": torch.__version__}
+        self.ranks.require_equal("run", run)
+        self.ranks.require_equal("weights", parallel.fingerprint(self.policy.trainable()))
+
     def _prepared(self, rows: Sequence[Row]) -> Any:
         method = self.job.method
         if not isinstance(method, OnlineMethod):
@@ -198,9 +219,10 @@ class _Run:
         return method.prepare(self.policy, rows, self.plan, records)
 
     def _plan(self) -> Plan:
-        return plan_of(
+        plan = plan_of(
             self.settings, self.data.train, self.job.seed, device=self.policy.device.type, share=self.policy.shares
         )
+        return replace(plan, processes=self.ranks.size)
 
     def _compile(self) -> None:
         tokens = self.plan.steps * self.plan.rows_per_update * sum(row.tokens for row in self.data.train)
@@ -231,7 +253,12 @@ class _Run:
         return self.job.scratch_dir / "best"
 
     def save(self) -> None:
-        """Everything needed to go on from here."""
+        """Everything needed to go on from here, once the processes were seen to hold the same weights."""
+        if self.ranks.size > 1:
+            self.ranks.require_equal("weights", parallel.fingerprint(self.policy.trainable()))
+        self.ranks.first_alone(self._write)
+
+    def _write(self) -> None:
         self.progress.watched = self.watch.state()
         checkpoints.write(
             self.checkpoints_dir,
@@ -246,10 +273,15 @@ class _Run:
         )
 
     def restore(self) -> None:
-        """Go back to the newest whole checkpoint, if there is one."""
+        """Go back to the newest whole checkpoint, if there is one; also of another number of processes."""
+        self.ranks.first_before_others(self._restore)
+        self.ranks.require_equal("checkpoint", {"step": str(self.progress.step)})
+
+    def _restore(self) -> None:
         if not self.job.resume:
-            for folder in (self.checkpoints_dir, self.best_dir):
-                shutil.rmtree(folder, ignore_errors=True)
+            if self.ranks.first:
+                for folder in (self.checkpoints_dir, self.best_dir):
+                    shutil.rmtree(folder, ignore_errors=True)
             return
         found, damaged = checkpoints.newest(self.checkpoints_dir)
         if damaged:
@@ -292,18 +324,21 @@ class _Run:
             return
         if start == 0 and self.settings.mix and self.data.validation:
             journal.validation(0, self._losses_aside(journal))
+        self.ranks.seed(self.job.seed, start)
         for metrics in self.method.steps(self.policy, self.plan, self.optimizer, self.prepared, start):
             self._account(metrics, journal)
             if self._is_time_to_validate(metrics.step):
                 self._validate(journal)
             done = metrics.step >= self.plan.steps or self.progress.stopped
             every = self.settings.checkpoint_every
-            if done or interrupted.is_set() or (every and metrics.step % every == 0):
+            stop = self.ranks.any(interrupted.is_set())
+            if done or stop or (every and metrics.step % every == 0):
                 self.save()
-            if interrupted.is_set():
+            if stop:
                 raise KeyboardInterrupt
             if done:
                 return
+            self.ranks.seed(self.job.seed, metrics.step)
 
     def _account(self, metrics: Metrics, journal: Journal) -> None:
         self.progress.step = metrics.step
@@ -330,7 +365,7 @@ class _Run:
             self.progress.best_loss, self.progress.best_step = found["loss"], self.progress.step
             self.progress.bad_validations = 0
             if self.settings.early_stopping_patience:
-                self.save_best()
+                self.ranks.first_alone(self.save_best)
             return
         self.progress.bad_validations += 1
         patience = self.settings.early_stopping_patience
@@ -352,6 +387,9 @@ class _Run:
 
     def finish(self) -> None:
         """Write the model folder."""
+        self.ranks.first_alone(self._finish)
+
+    def _finish(self) -> None:
         if self.settings.early_stopping_patience and self.progress.best_step:
             self.load_best()
             self.facts["weights_of_step"] = self.progress.best_step
@@ -416,11 +454,14 @@ def _interruptible() -> Iterator[threading.Event]:
 def run_training(job: TrainingJob) -> TrainingOutcome:
     """Train, and write `job.output_dir`.
 
-    On one machine the same job gives the same bytes of weights on the CPU, also when it was killed and resumed.
+    On one machine the same job gives the same bytes of weights on the CPU, also when it was killed and resumed. Where
+    a launcher started several processes, each calls this with the same job: they share every update, the first one
+    writes, and what comes out is that of one process up to the order of float32 sums.
 
     Raises:
         BadInput: rows, settings or base that cannot be trained, or a resume with other ones; Diverged (a BadInput) at
-            a non-finite loss or gradient. Unavailable: no such base, a full disk (the last checkpoint is kept).
+            a non-finite loss or gradient. Unavailable: no such base, a full disk (the last checkpoint is kept);
+            Elsewhere (an Unavailable) where another process failed or is gone.
         KeyboardInterrupt: Ctrl-C, after a checkpoint.
     """
     run = _Run(job)
@@ -436,6 +477,7 @@ def run_training(job: TrainingJob) -> TrainingOutcome:
             steps=run.plan.steps,
             trackers=job.trackers,
             progress=job.progress,
+            silent=not run.ranks.first,
         ) as journal,
     ):
         run.loop(journal, interrupted)

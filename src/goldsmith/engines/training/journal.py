@@ -26,20 +26,34 @@ def evidence_of(data: bytes) -> bytes:
 
 
 class Journal:
-    """Open for the length of a run. Lines after `step` of an earlier attempt are taken back on opening."""
+    """Open for the length of a run. Lines after `step` of an earlier attempt are taken back on opening.
+
+    `silent`: of a process beside the one that writes; says nothing.
+    """
 
     def __init__(
-        self, path: Path, accelerator: Any, *, step: int, steps: int, trackers: Sequence[str], progress: bool
+        self,
+        path: Path,
+        accelerator: Any,
+        *,
+        step: int,
+        steps: int,
+        trackers: Sequence[str],
+        progress: bool,
+        silent: bool = False,
     ) -> None:
+        self.silent = silent
+        self.bar: Any = None
+        self.task: Any = None
+        self.clock = time.perf_counter()
         self.path, self.accelerator, self.trackers = path, accelerator, tuple(trackers)
+        if silent:
+            return
         with storage_errors(path):
             replace(path, b"".join(_lines_until(path, step)))
             self.file = path.open("ab")
-        self.bar: Any = None
-        self.task: Any = None
         if progress and sys.stderr.isatty():
             self._open_bar(step, steps)
-        self.clock = time.perf_counter()
 
     def _open_bar(self, step: int, steps: int) -> None:
         from rich.console import Console
@@ -62,6 +76,8 @@ class Journal:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if self.silent:
+            return
         self.file.close()
         if self.bar is not None:
             self.bar.stop()
@@ -69,6 +85,8 @@ class Journal:
             self.accelerator.end_training()
 
     def _write(self, line: Mapping[str, Any]) -> None:
+        if self.silent:
+            return
         with storage_errors(self.path):
             self.file.write(json.dumps(line, sort_keys=True).encode() + b"\n")
             self.file.flush()
@@ -99,10 +117,12 @@ class Journal:
     def warn(self, step: int, text: str) -> None:
         """Something a person should look at."""
         self._write({"step": step, "warning": text})
+        if self.silent:
+            return
         log.warning("step %d: %s", step, text)
 
     def _track(self, values: Mapping[str, float], step: int) -> None:
-        if self.trackers:
+        if self.trackers and not self.silent:
             self.accelerator.log(dict(values), step=step)
 
 

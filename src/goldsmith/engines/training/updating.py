@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import torch
 
+from goldsmith.engines.training import parallel
 from goldsmith.engines.training.batches import Batch, Plan, Update
 from goldsmith.engines.training.guards import require_finite
 from goldsmith.engines.training.method import Metrics
@@ -23,26 +24,56 @@ def backward(
     """Gradients of the mean loss over `items`, forward by forward; that mean, and the means of what is watched.
 
     `loss_of` gives the loss of each item of a forward: of each row, or `per_label`. Rows that have weights count by
-    them, in the mean of the update as in that of each part (`loss/PART`); what is watched does not. The device is asked
-    for numbers once, after the last forward.
+    them, in the mean of the update as in that of each part (`loss/PART`); what is watched does not. Several processes
+    share the work, as in `gradients`.
     """
     weighted = any(batch.weights for batch in batches)
     total = sum(weight_of(batch, per_label) for batch in batches) if weighted else items
+
+    def share(batch: Batch) -> tuple[torch.Tensor, Sums]:
+        loss_P, sums = loss_of(batch)
+        return _weighted(loss_P, batch, per_label).sum() / total, sums
+
+    losses, sums = gradients(batches, share)
+    values = {name: value / items for name, value in sums.items()}
+    if any(batch.part for batch in batches):
+        values |= loss_by_part(batches, losses, total, per_label=per_label)
+    return sum(losses), values
+
+
+def gradients(
+    batches: Sequence[Batch], share_of: Callable[[Batch], tuple[torch.Tensor, Sums]]
+) -> tuple[list[float], dict[str, float]]:
+    """Gradients of an update, forward by forward; what each forward adds to its loss, and sums of what is watched.
+
+    `share_of` gives a forward's share of the update's loss, a scalar. The device is asked for numbers once, after the
+    last forward. Several processes deal the forwards out: each gets the numbers of all, and the gradients of its own
+    (`step` adds them up).
+
+    Raises:
+        Elsewhere: a forward failed in another process.
+    """
+    ranks = parallel.here()
+    mine = ranks.deal(batches)
+    losses, sums = ranks.together(lambda: _gradients([batches[i] for i in mine], share_of))
+    every = ranks.merged(dict(zip(mine, losses, strict=True)))
+    return [every[i] for i in range(len(batches))], ranks.summed(sums)
+
+
+def _gradients(
+    batches: Sequence[Batch], share_of: Callable[[Batch], tuple[torch.Tensor, Sums]]
+) -> tuple[list[float], dict[str, float]]:
     losses: list[torch.Tensor] = []
     watched: list[Sums] = []
     for batch in batches:
-        loss_P, sums = loss_of(batch)
-        part = _weighted(loss_P, batch, per_label).sum() / total
-        part.backward()  # type: ignore[no-untyped-call]
-        losses.append(part.detach())
+        share, sums = share_of(batch)
+        share.backward()  # type: ignore[no-untyped-call]
+        losses.append(share.detach())
         watched.append(sums)
-    names = list(watched[0])
+    names = list(watched[0]) if watched else []
     table = torch.stack([torch.stack([sums[name].float() for name in names]) for sums in watched]) if names else None
-    means = table.sum(0).div(items).tolist() if table is not None else []
-    values = dict(zip(names, means, strict=True))
-    if any(batch.part for batch in batches):
-        values |= loss_by_part(batches, torch.stack(losses).tolist(), total, per_label=per_label)
-    return float(torch.stack(losses).sum()), values
+    totals = table.sum(0).tolist() if table is not None else []
+    return torch.stack(losses).tolist() if losses else [], dict(zip(names, totals, strict=True))
 
 
 def weight_of(batch: Batch, per_label: bool) -> float:
@@ -79,13 +110,19 @@ def loss_by_part(
 def means(
     batches: Iterable[Batch], items: int, loss_of: Callable[[Batch], tuple[torch.Tensor, Sums]]
 ) -> dict[str, float]:
-    """Means over `items` of the loss and of what is watched, without gradients."""
+    """Means over `items` of the loss and of what is watched, without gradients; several processes share the work."""
+    ranks = parallel.here()
+    totals = ranks.summed(ranks.together(lambda: _totals(ranks.every_nth(batches), loss_of)))
+    return {name: total / items for name, total in totals.items()}
+
+
+def _totals(batches: Iterable[Batch], loss_of: Callable[[Batch], tuple[torch.Tensor, Sums]]) -> dict[str, float]:
     totals: dict[str, float] = {"loss": 0.0}
     for batch in batches:
         loss_P, sums = loss_of(batch)
         for name, value in {"loss": loss_P.double().sum(), **sums}.items():
             totals[name] = totals.get(name, 0.0) + float(value)
-    return {name: total / items for name, total in totals.items()}
+    return totals
 
 
 def step(
@@ -95,11 +132,12 @@ def step(
     loss: float,
     values: Mapping[str, float] | None = None,
 ) -> Metrics:
-    """Clip, check, and take the optimiser's step; what the update came to.
+    """Add up the gradients of all processes, clip, check, and take the optimiser's step; what the update came to.
 
     Raises:
         Diverged: loss or gradient is not finite; the weights are as before.
     """
+    parallel.here().sum_gradients(optimizer.parameters)
     norm, rate = optimizer.clip(), optimizer.learning_rate
     require_finite(loss, norm, update, plan.rows)
     optimizer.step()

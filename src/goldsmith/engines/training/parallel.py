@@ -1,0 +1,246 @@
+"""Training on several processes that hold the same weights: who computes what, and how it is put together again.
+
+What an update must come to is fixed before it is dealt out (losses are divided by the labels or pairs of the whole
+update), so that sums over processes are all there is to do, once an update. In one process nothing here does anything.
+"""
+
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+import torch.distributed as dist
+
+from goldsmith.engines.training.batches import Batch, dealt
+from goldsmith.types.errors import BadInput, GoldsmithError, Unavailable
+
+K = TypeVar("K")
+T = TypeVar("T")
+
+PATIENCE = timedelta(days=2)
+"""How long processes wait for one another: the first one may be writing a large model. Whoever started them notices a
+lost one at once."""
+BUCKET = 25_000_000
+"""Numbers of the gradients that are sent together."""
+
+_control: dict[Any, Any] = {}  # by process group: the one for Python values, which always goes over the CPU
+
+
+class Elsewhere(Unavailable):
+    """Another process failed, or is gone; its own error says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ranks:
+    """This process (`rank`, from 0) among the `size` that train together."""
+
+    rank: int = 0
+    size: int = 1
+
+    @property
+    def first(self) -> bool:
+        """Whether this is the process that writes."""
+        return self.rank == 0
+
+    def gather(self, value: T) -> list[T]:
+        """Every process's value, by rank.
+
+        Raises:
+            Elsewhere: a process is gone.
+        """
+        if self.size == 1:
+            return [value]
+        found: list[Any] = [None] * self.size
+        try:
+            dist.all_gather_object(found, value, group=control())
+        except RuntimeError as error:
+            raise lost(error) from error
+        return found
+
+    def together(self, work: Callable[[], T]) -> T:
+        """Do the work; where it fails in one process it fails in all, so that none waits for one that has stopped.
+
+        Raises:
+            Elsewhere: it failed in another process, which is named with its error.
+        """
+        if self.size == 1:
+            return work()
+        try:
+            done = work()
+        except Elsewhere:
+            raise
+        except Exception as error:
+            self.gather(f"{type(error).__name__}: {error}"[:1000])
+            raise
+        for rank, failed in enumerate(self.gather("")):
+            if failed:
+                raise Elsewhere(f"training process {rank + 1} of {self.size} failed", found=failed)
+        return done
+
+    def first_alone(self, work: Callable[[], None]) -> None:
+        """Let the first process do something for all, such as writing; the others wait."""
+        self.together(work if self.first else lambda: None)
+
+    def first_before_others(self, work: Callable[[], T]) -> T:
+        """Everybody does the work, the first process before the others, which find what it left in a cache."""
+        if self.size == 1:
+            return work()
+        done: list[T] = []
+        self.together((lambda: done.append(work())) if self.first else (lambda: None))
+        self.together((lambda: None) if self.first else (lambda: done.append(work())))
+        return done[0]
+
+    def any(self, flag: bool) -> bool:
+        """Whether it holds in some process."""
+        return any(self.gather(flag))
+
+    def deal(self, batches: Sequence[Batch]) -> list[int]:
+        """Which of an update's forwards are this process's, in their order."""
+        return dealt([batch.tokens for batch in batches], self.size)[self.rank]
+
+    def every_nth(self, batches: Iterable[Batch]) -> Iterable[Batch]:
+        """This process's forwards of a stream."""
+        return (batch for number, batch in enumerate(batches) if number % self.size == self.rank)
+
+    def merged(self, found: dict[K, T]) -> dict[K, T]:
+        """What the processes found between them."""
+        return {key: value for part in self.gather(found) for key, value in part.items()}
+
+    def summed(self, values: Mapping[str, float]) -> dict[str, float]:
+        """Sums over the processes by name, in the order of ranks, so that all get the same numbers."""
+        if self.size == 1:
+            return dict(values)
+        totals: dict[str, float] = {}
+        for part in self.gather(dict(values)):
+            for name, value in part.items():
+                totals[name] = totals.get(name, 0.0) + value
+        return totals
+
+    def sum_gradients(self, parameters: Sequence[torch.nn.Parameter]) -> None:
+        """Add the gradients of all processes up, in buckets. A tensor without a gradient in any has none after it.
+
+        Raises:
+            Elsewhere: a process is gone.
+        """
+        if self.size == 1:
+            return
+        mine = np.array([p.grad is not None for p in parameters])
+        wanted = np.logical_or.reduce(self.gather(mine))
+        grads: list[torch.Tensor] = []
+        for parameter, want in zip(parameters, wanted, strict=True):
+            if want and parameter.grad is None:
+                parameter.grad = torch.zeros_like(parameter)
+            if want and parameter.grad is not None:
+                grads.append(parameter.grad)
+        for bucket in _buckets(grads):
+            flat = torch.cat([grad.reshape(-1) for grad in bucket])
+            try:
+                dist.all_reduce(flat)
+            except RuntimeError as error:
+                raise lost(error) from error
+            for grad, summed in zip(bucket, torch.split(flat, [grad.numel() for grad in bucket]), strict=True):
+                grad.copy_(summed.view_as(grad))
+
+    def require_equal(self, what: str, value: Mapping[str, str]) -> None:
+        """Stop where processes that must agree do not.
+
+        Raises:
+            BadInput: naming what differs, in all processes.
+        """
+        every = self.gather(dict(value))
+        differing = sorted({key for one in every for key in one if one[key] != every[0].get(key)})
+        if differing:
+            raise BadInput(
+                f"the training processes do not have the same {what}: {', '.join(differing)}",
+                found="; ".join(f"process {rank + 1}: {one.get(differing[0])}" for rank, one in enumerate(every))[:500],
+                next_step="start all of them with the same recipe, files, packages and kind of device",
+            )
+
+    def seed(self, seed: int, step: int) -> None:
+        """Where several processes train, what they draw (dropout) follows from seed, step and rank, so that a resumed
+        run draws the same. One process keeps the state of its generator instead."""
+        if self.size > 1:
+            torch.manual_seed(int(np.random.Generator(np.random.PCG64([seed, step, self.rank, 3])).integers(2**62)))
+
+
+def here() -> Ranks:
+    """This process among those it trains with; alone where `join` was not called or found nobody."""
+    if not dist.is_available() or not dist.is_initialized():
+        return Ranks()
+    return Ranks(dist.get_rank(), dist.get_world_size())
+
+
+def launched() -> bool:
+    """Whether a launcher (torchrun, accelerate launch) started several of this process."""
+    return int(os.environ.get("WORLD_SIZE", "1")) > 1
+
+
+def join(device: str) -> Ranks:
+    """Meet the other processes that a launcher started, once; `device`: `auto`, `cpu` or `cuda`.
+
+    Raises:
+        Unavailable: there are fewer GPUs than processes on this machine, or the others cannot be reached.
+    """
+    if not launched() or dist.is_initialized():
+        return here()
+    backend = "gloo"
+    if device != "cpu" and torch.cuda.is_available():
+        local, beside = int(os.environ.get("LOCAL_RANK", "0")), int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+        if max(beside, local + 1) > torch.cuda.device_count():
+            raise Unavailable(
+                "there are fewer GPUs than training processes on this machine",
+                found=f"{torch.cuda.device_count()} GPUs, {beside} processes",
+                next_step="start as many processes as there are GPUs",
+            )
+        torch.cuda.set_device(local)
+        backend = "cpu:gloo,cuda:nccl"
+    try:
+        dist.init_process_group(backend, timeout=PATIENCE)
+    except (RuntimeError, ValueError) as error:
+        raise Unavailable(
+            "the other training processes could not be reached",
+            found=str(error)[:300],
+            next_step="look at MASTER_ADDR and MASTER_PORT, and at what the launcher says of the other machines",
+        ) from error
+    return here()
+
+
+def fingerprint(parameters: Iterable[tuple[str, torch.Tensor]]) -> dict[str, str]:
+    """Of each tensor a sum over its bits, which no order of adding changes: equal weights have equal sums."""
+    kinds = {2: torch.int16, 4: torch.int32, 8: torch.int64}
+    return {
+        name: str(int(tensor.detach().view(kinds[tensor.element_size()]).sum(dtype=torch.int64)))
+        for name, tensor in parameters
+    }
+
+
+def control() -> Any:
+    """The group for Python values, which go over the CPU whatever the gradients go over."""
+    whole = dist.group.WORLD
+    if whole not in _control:
+        _control.clear()
+        _control[whole] = dist.new_group(backend="gloo", timeout=PATIENCE)
+    return _control[whole]
+
+
+def lost(error: Exception) -> GoldsmithError:
+    """What the end of another process looks like from here."""
+    return Elsewhere(
+        "another training process is gone",
+        found=str(error).splitlines()[0][:200],
+        next_step="see what it said last; the last checkpoint is kept, and the same command goes on from it",
+    )
+
+
+def _buckets(tensors: Sequence[torch.Tensor]) -> Iterable[list[torch.Tensor]]:
+    bucket: list[torch.Tensor] = []
+    for tensor in tensors:
+        if bucket and (sum(one.numel() for one in bucket) + tensor.numel() > BUCKET or tensor.dtype != bucket[0].dtype):
+            yield bucket
+            bucket = []
+        bucket.append(tensor)
+    if bucket:
+        yield bucket

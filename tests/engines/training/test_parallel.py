@@ -1,0 +1,350 @@
+"""Several processes train as one does: the same loss curve and weights, one writer, no process left waiting."""
+
+import hashlib
+import json
+import os
+import pickle
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import torch.distributed as dist
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from safetensors.torch import load_file
+
+from goldsmith.engines.training import launch, parallel
+from goldsmith.engines.training.batches import dealt
+from goldsmith.engines.training.driver import TrainingJob, run_training
+from goldsmith.engines.training.guards import Diverged
+from goldsmith.engines.training.launch import train_on
+from goldsmith.engines.training.parallel import Ranks
+from goldsmith.methods.dpo import Dpo
+from goldsmith.methods.grpo import Grpo
+from goldsmith.methods.kto import Kto
+from goldsmith.methods.sft import Sft
+from goldsmith.types.errors import BadInput, Unavailable
+from goldsmith.types.record import Comparison, Conversation, Message, Rating, Record, Role, TextPart
+
+LORA = {"kind": "lora", "rank": 4}
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """A forked child may not use a parent's thread pool."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def said(role: str, text: str) -> Message:
+    return Message(role=Role(role), parts=(TextPart(text=text),))
+
+
+def records(n: int = 15) -> list[Record]:
+    """Of each kind `n`, of uneven lengths; n is no multiple of the rows of an update."""
+    found = []
+    for i in range(n):
+        asked = (said("user", f"What is {'quick ' * (i % 7)}{i}?"),)
+        answer = said("assistant", f"It is {i}, {'so ' * (i % 5)}{i}.")
+        found += [
+            Record(content=Conversation(messages=(*asked, answer))),
+            Record(
+                content=Comparison(prompt=asked, chosen=(answer,), rejected=(said("assistant", "no" * (1 + i % 3)),))
+            ),
+            Record(content=Rating(prompt=asked, answer=(answer,), label=bool(i % 3))),
+        ]
+    return found
+
+
+def job(base: Path, folder: Path, method: Any, **changes: Any) -> TrainingJob:
+    given = {
+        "method": method,
+        "base": str(base),
+        "records": records(),
+        "output_dir": folder / "out",
+        "scratch_dir": folder / "scratch",
+        "seed": 3,
+        "progress": False,
+        "device": "cpu",
+    }
+    return TrainingJob(**(given | changes))
+
+
+def together(size: int, folder: Path, work: Callable[[], Any]) -> list[Any]:
+    """What `work` gives, or the error it ends in, in each of `size` forked processes that have met over gloo."""
+    folder.mkdir(parents=True, exist_ok=True)
+    children = []
+    for rank in range(size):
+        pid = os.fork()
+        if pid == 0:  # pragma: no cover - another process
+            try:
+                dist.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=size)
+                try:
+                    answer: Any = work()
+                except Exception as error:
+                    answer = error.as_dict() if hasattr(error, "as_dict") else repr(error)
+                (folder / f"{rank}.pickle").write_bytes(pickle.dumps(answer))
+            finally:
+                os._exit(0)
+        children.append(pid)
+    for pid in children:
+        os.waitpid(pid, 0)
+    files = [folder / f"{rank}.pickle" for rank in range(size)]
+    return [pickle.loads(file.read_bytes()) if file.exists() else None for file in files]
+
+
+def curve(folder: Path) -> list[dict[str, float]]:
+    """The metrics without the clock."""
+    text = (folder / "scratch" / "metrics.jsonl").read_text()
+    return [{k: v for k, v in json.loads(line).items() if k != "seconds"} for line in text.splitlines()]
+
+
+def tensors(folder: Path) -> dict[str, torch.Tensor]:
+    return load_file(str(next((folder / "out").glob("*.safetensors"))))
+
+
+def same(one: Path, other: Path) -> None:
+    """Equal up to the order of float32 sums."""
+    first, second = curve(one), curve(other)
+    assert len(first) == len(second)
+    for line, like in zip(first, second, strict=True):
+        assert line.keys() == like.keys()
+        assert line["step"] == like["step"]
+        np.testing.assert_allclose([*line.values()], [*like.values()], rtol=1e-5, atol=2e-6)
+    for name, tensor in tensors(one).items():
+        torch.testing.assert_close(tensors(other)[name], tensor, rtol=1e-4, atol=2e-5)
+
+
+COMMON: dict[str, Any] = {"batch_size": 4, "max_steps": 5, "validation_share": 0.2, "evaluate_every": 2}
+METHODS: dict[str, Any] = {
+    "sft-full": Sft(learning_rate=1e-3, **COMMON),
+    "sft-lora": Sft(learning_rate=1e-3, adapter=LORA, **COMMON),
+    "dpo-full": Dpo(learning_rate=1e-3, **COMMON),
+    "dpo-lora": Dpo(learning_rate=1e-3, adapter=LORA, **COMMON),
+    "kto-lora": Kto(learning_rate=1e-3, adapter=LORA, **COMMON),
+}
+
+
+@pytest.mark.parametrize("name", list(METHODS))
+def test_two_processes_train_as_one_does(tiny_base: Path, tmp_path: Path, name: str) -> None:
+    one = run_training(job(tiny_base, tmp_path / "one", METHODS[name]))
+    two = together(2, tmp_path / "meet", lambda: run_training(job(tiny_base, tmp_path / "two", METHODS[name])))
+    assert [outcome.steps for outcome in two] == [5, 5]
+    assert two[0].facts["processes"] == 2
+    assert two[0].label_tokens == two[1].label_tokens == one.label_tokens
+    same(tmp_path / "one", tmp_path / "two")
+
+
+def test_accumulated_at_once_or_dealt_out_is_one_update(tiny_base: Path, tmp_path: Path) -> None:
+    """4 x 1, 1 x 4, packed, and three processes, one of which has nothing to do in the last update of an epoch."""
+    at_once = {"learning_rate": 1e-3, "max_steps": 5, "packing": "off", "batch_size": 4}
+    run_training(job(tiny_base, tmp_path / "4x1", Sft(**at_once), records=records(14)))
+    piecewise = Sft(**{**at_once, "batch_size": 1, "gradient_accumulation": 4})
+    run_training(job(tiny_base, tmp_path / "1x4", piecewise, records=records(14)))
+    packed = Sft(**{**at_once, "packing": "best_fit"})
+    shared = job(tiny_base, tmp_path / "three", packed, records=records(14))
+    assert all(hasattr(one, "steps") for one in together(3, tmp_path / "meet", lambda: run_training(shared)))
+    same(tmp_path / "4x1", tmp_path / "1x4")
+    same(tmp_path / "4x1", tmp_path / "three")
+
+
+def test_a_run_goes_on_with_another_number_of_processes(tiny_base: Path, tmp_path: Path) -> None:
+    method = Sft(learning_rate=1e-3, batch_size=4, max_steps=6, checkpoint_every=2, warmup_share=0)
+    run_training(job(tiny_base, tmp_path / "straight", method))
+
+    def until(step: int) -> Callable[[], Any]:
+        def work() -> Any:
+            original = Sft.steps
+
+            def steps(self: Any, *args: Any) -> Iterator[Any]:
+                for metrics in original(self, *args):
+                    if metrics.step == step:
+                        raise MemoryError("enough")
+                    yield metrics
+
+            Sft.steps = steps  # type: ignore[method-assign, assignment]
+            return run_training(job(tiny_base, tmp_path / "moved", method))
+
+        return work
+
+    assert together(2, tmp_path / "meet2", until(3)) == [repr(MemoryError("enough"))] * 2
+    assert not (tmp_path / "moved" / "out").exists()
+    assert "MemoryError" in str(together(3, tmp_path / "meet3", until(5)))
+    assert run_training(job(tiny_base, tmp_path / "moved", method)).facts["resumed_at_step"] == 4
+    same(tmp_path / "straight", tmp_path / "moved")
+
+
+def test_dropout_draws_the_same_after_a_resume(tiny_base: Path, tmp_path: Path) -> None:
+    """With dropout two processes draw other masks than one, but always the same ones."""
+    method = Sft(learning_rate=1e-3, batch_size=4, max_steps=4, checkpoint_every=2, adapter={**LORA, "dropout": 0.2})
+    together(2, tmp_path / "meet1", lambda: run_training(job(tiny_base, tmp_path / "straight", method)))
+
+    def broken() -> Any:
+        original = parallel.Ranks.sum_gradients
+
+        def sum_gradients(self: Any, parameters: Any) -> None:
+            if (tmp_path / "broken" / "scratch" / "checkpoints" / "step-000000002").exists():
+                raise MemoryError("enough")
+            original(self, parameters)
+
+        parallel.Ranks.sum_gradients = sum_gradients  # type: ignore[method-assign]
+        return run_training(job(tiny_base, tmp_path / "broken", method))
+
+    together(2, tmp_path / "meet2", broken)
+    found = together(2, tmp_path / "meet3", lambda: run_training(job(tiny_base, tmp_path / "broken", method)))
+    assert found[0].facts["resumed_at_step"] == 2
+    digests = [
+        hashlib.sha256(next((tmp_path / name / "out").glob("*.safetensors")).read_bytes()).hexdigest()
+        for name in ("straight", "broken")
+    ]
+    assert digests[0] == digests[1]
+
+
+# ---- what goes wrong ---------------------------------------------------------------------------------------------
+
+
+def test_a_forward_that_fails_in_one_process_stops_all_and_is_named(tiny_base: Path, tmp_path: Path) -> None:
+    def work() -> Any:
+        if parallel.here().rank == 1:
+
+            def fails(*_: Any, **__: Any) -> Any:
+                raise MemoryError("no room for the forward")
+
+            Sft._loss = fails  # type: ignore[method-assign]
+        return run_training(job(tiny_base, tmp_path / "run", METHODS["sft-lora"]))
+
+    first, second = together(2, tmp_path / "meet", work)
+    assert first["error"] == "Elsewhere"
+    assert first["what"] == "training process 2 of 2 failed"
+    assert "no room for the forward" in first["found"]
+    assert "no room for the forward" in second
+    assert not (tmp_path / "run" / "out").exists()
+
+
+def test_a_loss_that_is_no_number_in_one_process_stops_all(tiny_base: Path, tmp_path: Path) -> None:
+    def work() -> Any:
+        if parallel.here().rank == 1:
+            plain = Sft._loss
+            Sft._loss = lambda *args: (plain(*args)[0] * float("nan"), {})  # type: ignore[method-assign]
+        return run_training(job(tiny_base, tmp_path / "run", METHODS["sft-lora"]))
+
+    found = together(2, tmp_path / "meet", work)
+    assert [one["error"] for one in found] == [Diverged.__name__] * 2
+    assert not (tmp_path / "run" / "out").exists()
+
+
+def test_processes_that_began_with_different_things_stop(tiny_base: Path, tmp_path: Path) -> None:
+    def seeded() -> Any:
+        return run_training(job(tiny_base, tmp_path / "run", METHODS["sft-lora"], seed=parallel.here().rank))
+
+    def apart() -> Any:
+        return Ranks(parallel.here().rank, 2).require_equal("weights", {"w": str(parallel.here().rank)})
+
+    first, second = together(2, tmp_path / "meet1", seeded)
+    assert first == second
+    assert first["error"] == "BadInput"
+    assert first["what"] == "the training processes do not have the same run: seed"
+    assert "process 1: 0; process 2: 1" in together(2, tmp_path / "meet2", apart)[1]["found"]
+
+
+def test_methods_that_sample_refuse_several_processes(tiny_base: Path, tmp_path: Path) -> None:
+    method = Grpo(rewards=({"reward": "length"},), max_steps=1)
+    found = together(2, tmp_path / "meet", lambda: run_training(job(tiny_base, tmp_path / "run", method)))
+    assert {one["what"] for one in found} == {"grpo samples and learns in one process"}
+
+
+# ---- what is dealt out -------------------------------------------------------------------------------------------
+
+
+def test_an_update_that_fits_one_forward_is_still_shared(tiny_base: Path, tmp_path: Path) -> None:
+    def work() -> int:
+        seen: list[int] = []
+        plain = Sft._loss
+
+        def counted(self: Any, policy: Any, labels: int, batch: Any) -> Any:
+            seen.append(batch.tokens)
+            return plain(self, policy, labels, batch)
+
+        Sft._loss = counted  # type: ignore[method-assign]
+        run_training(job(tiny_base, tmp_path / "run", METHODS["sft-full"]))
+        return sum(seen)
+
+    first, second = together(2, tmp_path / "meet", work)
+    assert first + second == sum(line["tokens"] for line in curve(tmp_path / "run") if "tokens" in line)
+    assert abs(first - second) < 0.2 * first
+
+
+@settings(deadline=None)
+@given(st.lists(st.integers(1, 5000), max_size=40), st.integers(1, 8))
+def test_every_item_is_dealt_once_and_evenly(tokens: list[int], size: int) -> None:
+    parts = dealt(tokens, size)
+    assert sorted(item for part in parts for item in part) == list(range(len(tokens)))
+    loads = [sum(tokens[item] for item in part) for part in parts]
+    assert max(loads) - min(loads) <= max(tokens, default=0)
+    assert parts == dealt(tokens, size)
+
+
+def test_equal_bits_have_equal_fingerprints() -> None:
+    weights = torch.randn(64, 3, generator=torch.Generator().manual_seed(1))
+    other = weights.clone()
+    other[5, 1] = torch.nextafter(other[5, 1], torch.tensor(10.0))
+    assert parallel.fingerprint([("w", weights)]) == parallel.fingerprint([("w", weights.clone())])
+    assert parallel.fingerprint([("w", weights)]) != parallel.fingerprint([("w", other)])
+    assert parallel.fingerprint([("b", weights.bfloat16())]) == parallel.fingerprint([("b", weights.bfloat16())])
+
+
+# ---- started here: whole processes -------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+def test_a_lost_process_ends_the_run_and_the_same_job_goes_on(
+    tiny_base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    method = Sft(learning_rate=1e-3, batch_size=4, max_steps=60, checkpoint_every=2, warmup_share=0)
+    run_training(job(tiny_base, tmp_path / "straight", method))
+    training = job(tiny_base, tmp_path / "killed", method)
+    start, workers = launch._start, []
+
+    def noted(*args: Any) -> Any:
+        workers.append(start(*args))
+        return workers[-1]
+
+    def kill() -> None:
+        while not (training.scratch_dir / "checkpoints" / "step-000000004").exists():
+            time.sleep(0.01)
+        os.kill(workers[1].process.pid, signal.SIGKILL)
+
+    monkeypatch.setattr(launch, "_start", noted)
+    killer = threading.Thread(target=kill)
+    killer.start()
+    with pytest.raises(Unavailable, match="training process 2 of 2 was lost") as caught:
+        train_on(training, 2)
+    killer.join()
+    assert caught.value.found == "ended by SIGKILL"
+    assert not training.output_dir.exists()
+    outcome = train_on(training, 2)
+    assert int(outcome.facts["resumed_at_step"]) >= 4
+    same(tmp_path / "straight", tmp_path / "killed")
+
+
+@pytest.mark.slow
+def test_an_error_in_a_started_process_is_raised_here(tiny_base: Path, tmp_path: Path) -> None:
+    ratings = [record for record in records() if record.content.kind == "rating"]
+    with pytest.raises(BadInput, match="can be trained on by sft"):
+        train_on(job(tiny_base, tmp_path, METHODS["sft-lora"], records=ratings), 2)
+
+
+def test_processes_are_not_asked_for_beside_a_launchers(
+    tiny_base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(BadInput, match="a launcher has started"):
+        train_on(job(tiny_base, tmp_path, METHODS["sft-lora"]), 2)
