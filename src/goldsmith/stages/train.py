@@ -169,6 +169,8 @@ def _run(
 ) -> Run:
     from goldsmith.engines.training.journal import evidence_of
 
+    processes = outcome.facts.get("processes")  # decides the order of sums, so the last digits of the weights
+    shared = {} if processes is None else {"processes": str(processes)}
     return Run(
         method=method,
         settings=settings,
@@ -187,7 +189,7 @@ def _run(
         best_validation_loss=outcome.best_validation_loss,
         metrics=ws.store.put_bytes(evidence_of(outcome.metrics_file.read_bytes())),
         code=f"goldsmith {goldsmith.__version__}",
-        environment=json.dumps(environment(), sort_keys=True),
+        environment=json.dumps(environment() | shared, sort_keys=True),
     )
 
 

@@ -30,7 +30,7 @@ from goldsmith.methods.grpo import Grpo
 from goldsmith.methods.kto import Kto
 from goldsmith.methods.sft import Sft
 from goldsmith.types.errors import BadInput, Unavailable
-from goldsmith.types.record import Comparison, Conversation, Message, Rating, Record, Role, TextPart
+from goldsmith.types.record import Comparison, Conversation, Message, Origin, Rating, Record, Role, TextPart
 
 LORA = {"kind": "lora", "rank": 4}
 
@@ -140,6 +140,24 @@ def test_two_processes_train_as_one_does(tiny_base: Path, tmp_path: Path, name: 
     assert [outcome.steps for outcome in two] == [5, 5]
     assert two[0].facts["processes"] == 2
     assert two[0].label_tokens == two[1].label_tokens == one.label_tokens
+    same(tmp_path / "one", tmp_path / "two")
+
+
+def test_a_mix_of_parts_is_shared_as_well(tiny_base: Path, tmp_path: Path) -> None:
+    """Each part's loss is the mean over its own rows in all processes."""
+    asked = [record for record in records(24) if isinstance(record.content, Conversation)]
+    named = [
+        one.model_copy(update={"origin": Origin(source="old" if number % 3 == 0 else "new")})
+        for number, one in enumerate(asked)
+    ]
+    part = {"part": "replay", "sources": ["old"], "share": 0.25}
+    method = Sft(learning_rate=1e-3, mix=[part], **{**COMMON, "validation_share": 0.4})
+    run_training(job(tiny_base, tmp_path / "one", method, records=named))
+    found = together(
+        2, tmp_path / "meet", lambda: run_training(job(tiny_base, tmp_path / "two", method, records=named))
+    )
+    assert all(hasattr(one, "steps") for one in found), found
+    assert any("loss/replay" in line for line in curve(tmp_path / "two"))
     same(tmp_path / "one", tmp_path / "two")
 
 
