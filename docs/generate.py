@@ -101,6 +101,9 @@ def recipe() -> str:
         recipes.EvalEntry,
         recipes.PromotionPolicy,
         recipes.Rule,
+        recipes.Sweep,
+        recipes.SweepBudget,
+        recipes.SweepObjective,
     ):
         parts.append(f"## {model.__name__}\n\n{inspect.getdoc(model)}\n\n| key | default |\n|---|---|")
         for name, field in model.model_fields.items():

@@ -4,13 +4,14 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from goldsmith.engines.evidence import find_stated
+from goldsmith.engines.evidence import find_model, find_release, find_stated, records_of
 from goldsmith.engines.reading.identity import digest_of
+from goldsmith.engines.sweeping.account import Swept
 from goldsmith.engines.votes import read_votes
 from goldsmith.engines.yaml_file import read_yaml
-from goldsmith.stages import check, collect, diligence, drill, examine, export, promote, release, train
+from goldsmith.stages import check, collect, diligence, drill, examine, export, promote, release, sweep, train
 from goldsmith.trust import canonical
 from goldsmith.trust.workspace import Workspace
 from goldsmith.types.artifact import Digest
@@ -21,7 +22,7 @@ from goldsmith.types.diligence import Diligence
 from goldsmith.types.errors import BadInput
 from goldsmith.types.finding import Outcome, Verdict
 from goldsmith.types.lineage import Collection, Examination, Model, Release
-from goldsmith.types.recipe import CheckEntry, PromotionPolicy, Recipe, SourceEntry
+from goldsmith.types.recipe import CheckEntry, PromotionPolicy, Recipe, SourceEntry, Sweep
 from goldsmith.types.record import Origin
 
 Say = Callable[[str], None]
@@ -167,6 +168,41 @@ def judge(
     )
     circle.verdict = promote.promote(ws, circle.examination[0], policy)
     say(f"promote: {circle.verdict[1].outcome.value}")
+
+
+def try_settings(
+    ws: Workspace,
+    recipe: Recipe,
+    folder: Path,
+    *,
+    from_release: str | None = None,
+    device: Literal["auto", "cpu", "cuda"] = "auto",
+    say: Say = lambda _: None,
+) -> Swept:
+    """Try the recipe's `sweep` on its own data up to the release, or on the workspace's release of a name or digest.
+
+    Errors: as `prepare` and the sweep stage; BadInput if a later step's starting model is not named.
+    """
+    wish = recipe.sweep or Sweep()
+    dry_run(recipe)
+    if wish.step > 1 and wish.base is None:
+        raise BadInput(
+            f"step {wish.step} starts from the model of the step before, which is not named",
+            where="sweep.base",
+            next_step="run the recipe once and name that model (its name or digest) in sweep.base",
+        )
+    if from_release is None:
+        circle = Circle(recipe)
+        prepare(ws, circle, folder, say=say)
+        assert circle.release is not None
+        made = circle.release[1]
+    else:
+        made = find_release(ws, from_release)[1]
+    base = train.register_base(ws, recipe.base)[0] if wish.base is None else find_model(ws, wish.base)[0]
+    everything = list(records_of(ws, made))
+    wanted = train.records_for(recipe.train[wish.step - 1].method, everything)
+    place = train.base_folder(ws, base)
+    return sweep.sweep(ws, recipe, (made.records, everything), wanted, (base, place), device=device, say=say)
 
 
 def summary(circle: Circle) -> dict[str, object]:

@@ -17,6 +17,7 @@ COMMANDS = {
     "demo": "The whole circle in a small world, with a poisoned delivery; ends in a report.",
     "init": "Make a workspace: the folder that holds all evidence.",
     "fit": "Will a training run fit this hardware? Memory by part and time, from the config alone.",
+    "sweep": "Try settings of a recipe's training under a budget: quality, memory and cost of each.",
     "import-recipe": "Write a recipe from a configuration of LLaMA-Factory or Axolotl, with an account of every line.",
     "run": "Run the whole circle of a recipe: sources in, verdict out.",
     "sign": "Sign a file as the next delivery of a source.",

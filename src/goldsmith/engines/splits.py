@@ -38,3 +38,15 @@ def split_records(records: Sequence[Record], share: float) -> tuple[list[Record]
     train = [record for record, key in zip(records, keys, strict=True) if key not in aside]
     validation = [record for record, key in zip(records, keys, strict=True) if key in aside]
     return train, validation
+
+
+def carve_records(
+    everything: Sequence[Record], wanted: Sequence[Record], held_share: float, share: float
+) -> tuple[list[Record], list[Record]]:
+    """(train, validation) of the `wanted` ones that neither an examination nor a training run sets aside.
+
+    Whatever `split_records(..., held_share)` puts aside, of `everything` or of the wanted alone, is in neither part,
+    nor is any other record with such a prompt.
+    """
+    held = {prompt_key(record) for part in (everything, wanted) for record in split_records(part, held_share)[1]}
+    return split_records([record for record in wanted if prompt_key(record) not in held], share)

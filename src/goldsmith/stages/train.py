@@ -57,6 +57,11 @@ def register_base(ws: Workspace, base: str) -> tuple[Digest, Model]:
     return digest, model
 
 
+def base_folder(ws: Workspace, digest: Digest) -> Path:
+    """A folder with the whole model that a step starts from: an adapter is merged into its base first."""
+    return _whole(ws, _merged(ws, digest))
+
+
 def records_for(method: str, records: Sequence[Record]) -> list[Record]:
     """The records a method learns from."""
     kinds = KINDS.get(method)

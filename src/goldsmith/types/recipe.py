@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from goldsmith.types.artifact import Digest, Frozen
+from goldsmith.types.artifact import Digest, Frozen, Real
 from goldsmith.types.record import Maker
 
 Settings = dict[str, Any]
@@ -136,6 +136,66 @@ class PromotionPolicy(Frozen):
     accept_unchecked: bool = False
 
 
+Positive = Annotated[Real, Field(gt=0)]
+
+
+class SweepBudget(Frozen):
+    """What a sweep may take: `hours` of this machine, or `euros` at `euros_per_hour`. With a price, costs are told."""
+
+    hours: Positive | None = None
+    euros: Positive | None = None
+    euros_per_hour: Positive | None = None
+
+    @model_validator(mode="after")
+    def _one_bound(self) -> "SweepBudget":
+        if (self.hours is None) == (self.euros is None):
+            raise ValueError("give either `hours` or `euros`")
+        if self.euros is not None and self.euros_per_hour is None:
+            raise ValueError("`euros` need `euros_per_hour`, the price of this machine")
+        return self
+
+    @property
+    def seconds(self) -> float:
+        """The budget as seconds of this machine."""
+        hours = self.hours if self.hours is not None else (self.euros or 0.0) / (self.euros_per_hour or 1.0)
+        return 3600.0 * hours
+
+
+class SweepObjective(Frozen):
+    """An eval's metric, in place of the loss on the validation rows. The eval may be none of the recipe's `examine`."""
+
+    eval: str
+    metric: str
+    settings: Settings = Field(default_factory=dict)
+    best: Literal["highest", "lowest"] = "highest"
+
+
+class Sweep(Frozen):
+    """`goldsmith sweep RECIPE`: which settings of one training step are tried, and for how long.
+
+    Every combination of the lists is tried; with `draw` so many drawn at random, by the recipe's seed, the learning
+    rate log-uniform between its least and greatest. `tune`: `full` has neither rank nor dropout; `full_learning_rate`,
+    where it is not given, is a tenth of `learning_rate`. Of the candidates of a rung one in `eta` goes on, with `eta`
+    times the steps; none has fewer than `min_steps`. `validation_share`: of the rows that the recipe trains on. `base`:
+    the model that a step after the first starts from, by its name or digest in the workspace.
+    """
+
+    step: Annotated[int, Field(ge=1)] = 1
+    base: str | None = None
+    tune: tuple[Literal["lora", "qlora", "full"], ...] = Field(("lora", "full"), min_length=1)
+    rank: tuple[Annotated[int, Field(ge=1)], ...] = Field((8, 32), min_length=1)
+    learning_rate: tuple[Positive, ...] = Field((1e-4, 5e-4), min_length=1)
+    full_learning_rate: tuple[Positive, ...] = ()
+    dropout: tuple[Annotated[Real, Field(ge=0, lt=1)], ...] = Field((0.0,), min_length=1)
+    weight_decay: tuple[Annotated[Real, Field(ge=0)], ...] = Field((0.0,), min_length=1)
+    draw: Annotated[int, Field(ge=1, le=10_000)] | None = None
+    eta: Annotated[int, Field(ge=2)] = 2
+    min_steps: Annotated[int, Field(ge=1)] = 10
+    validation_share: Annotated[float, Field(gt=0, lt=0.5)] = 0.1
+    objective: Literal["validation_loss"] | SweepObjective = "validation_loss"
+    budget: SweepBudget | None = None
+
+
 class Recipe(Frozen):
     """`goldsmith run RECIPE`: sources in, verdict out."""
 
@@ -154,6 +214,8 @@ class Recipe(Frozen):
     policy: str | None = None
     """A YAML file with the promotion policy, in place of `promote`."""
     trackers: tuple[str, ...] = ()
+    sweep: Sweep | None = None
+    """What `goldsmith sweep` tries; `goldsmith run` leaves it alone."""
 
     @model_validator(mode="after")
     def _decidable(self) -> "Recipe":
@@ -166,4 +228,6 @@ class Recipe(Frozen):
             known = {one.name for one in self.sources}
             if unknown := next((name for name in self.release.require_accept if name not in known), None):
                 raise ValueError(f"release.require_accept names {unknown!r}, which is no source of this recipe")
+        if self.sweep is not None and self.sweep.step > len(self.train):
+            raise ValueError(f"sweep.step is {self.sweep.step}, but the recipe has {len(self.train)} training step(s)")
         return self

@@ -16,7 +16,7 @@ import pytest
 import torch
 
 from goldsmith.engines.training import driver, folders
-from goldsmith.engines.training.driver import TrainingJob, run_training
+from goldsmith.engines.training.driver import TrainingJob, run_training, train_until
 from goldsmith.engines.training.guards import Diverged
 from goldsmith.engines.training.policy import Policy, load_model, merge
 from goldsmith.methods.dpo import Dpo
@@ -454,3 +454,25 @@ def test_nobody_is_told(tiny_base: Path) -> None:
     root = Path(driver.__file__).parents[3]
     env = {k: v for k, v in os.environ.items() if k != "HF_HUB_DISABLE_TELEMETRY"} | {"PYTHONPATH": str(root)}
     assert subprocess.run([sys.executable, "-c", code], env=env, check=False).returncode == 0
+
+
+@pytest.mark.parametrize("adapter", [{"kind": "none"}, LORA])
+def test_a_run_taken_in_parts_is_the_same_run(tiny_base: Path, tmp_path: Path, adapter: dict[str, Any]) -> None:
+    """Stopped at two steps on the way, validated there, and finished: the bytes of the run that was never stopped."""
+    method = Sft(learning_rate=5e-3, batch_size=4, max_steps=5, adapter=adapter)
+    more = {"validation": conversations(30)[24:]}
+    whole = run_training(job(tiny_base, tmp_path / "whole", method, **more))
+    parts = job(tiny_base, tmp_path / "parts", method, **more)
+    first = train_until(parts, 2)
+    assert (first.step, first.steps, first.trained_steps) == (2, 5, 2)
+    assert first.validation_loss is not None
+    assert not parts.output_dir.exists()
+    again = train_until(parts, 2)
+    assert (again.trained_steps, again.validation_loss) == (0, first.validation_loss)
+    second = train_until(parts, 4, save=True)
+    assert (second.step, second.trained_steps) == (4, 2)
+    assert parts.output_dir.is_dir()
+    finished = run_training(parts)
+    assert weights(finished.model_dir) == weights(whole.model_dir)
+    assert finished.best_validation_loss == whole.best_validation_loss
+    assert lines(whole.metrics_file)[-1] == lines(finished.metrics_file)[-1]

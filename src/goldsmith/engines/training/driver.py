@@ -4,6 +4,7 @@ import json
 import shutil
 import signal
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -89,6 +90,22 @@ class TrainingOutcome:
     facts: dict[str, str | int] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class Reached:
+    """Where a run stands after `train_until`. `seconds`: spent in updates by this call, start and validation left out.
+
+    `step` is less than asked for where early stopping ended the run.
+    """
+
+    step: int
+    steps: int
+    loss: float
+    validation_loss: float | None
+    trained_steps: int
+    seconds: float
+    peak_device_bytes: int | None
+
+
 @dataclass(slots=True)
 class _Progress:
     """What changes from step to step besides weights; saved with every checkpoint."""
@@ -167,6 +184,7 @@ class _Run:
         )
         self.watch = Watch(self.settings)
         self.progress = _Progress()
+        self.measured: tuple[int, float] | None = None  # the step and loss of the last validation here
         self.contract = self._contract()
         self._require_alike()
         # Reference values belong to the base: they are taken before a checkpoint's weights come in, also when going on.
@@ -317,10 +335,11 @@ class _Run:
 
     # ---- the run -----------------------------------------------------------------------------------------------
 
-    def loop(self, journal: Journal, interrupted: threading.Event) -> None:
-        """Drive the method's generator; log, validate, save and stop between its updates."""
+    def loop(self, journal: Journal, interrupted: threading.Event, until: int | None = None) -> None:
+        """Drive the method's generator; log, validate, save and stop between its updates, at the latest at `until`."""
         start = self.progress.step
-        if self.progress.stopped or start >= self.plan.steps:
+        last = self.plan.steps if until is None else min(until, self.plan.steps)
+        if self.progress.stopped or start >= last:
             return
         if start == 0 and self.settings.mix and self.data.validation:
             journal.validation(0, self._losses_aside(journal))
@@ -329,7 +348,7 @@ class _Run:
             self._account(metrics, journal)
             if self._is_time_to_validate(metrics.step):
                 self._validate(journal)
-            done = metrics.step >= self.plan.steps or self.progress.stopped
+            done = metrics.step >= last or self.progress.stopped
             every = self.settings.checkpoint_every
             stop = self.ranks.any(interrupted.is_set())
             if done or stop or (every and metrics.step % every == 0):
@@ -356,9 +375,16 @@ class _Run:
         every = self.settings.evaluate_every or self.plan.steps_per_epoch
         return step % every == 0 or step >= self.plan.steps
 
-    def _validate(self, journal: Journal) -> None:
+    def measure(self, journal: Journal) -> dict[str, float]:
+        """What the rows set aside say of the weights as they are, written down; what is best so far does not change."""
         found = self._losses_aside(journal)
         journal.validation(self.progress.step, found)
+        if "loss" in found:
+            self.measured = (self.progress.step, found["loss"])
+        return found
+
+    def _validate(self, journal: Journal) -> None:
+        found = self.measure(journal)
         if "loss" not in found:
             return
         if self.progress.best_loss is None or found["loss"] < self.progress.best_loss:
@@ -465,6 +491,45 @@ def run_training(job: TrainingJob) -> TrainingOutcome:
         KeyboardInterrupt: Ctrl-C, after a checkpoint.
     """
     run = _Run(job)
+    with _going_on(run) as (journal, interrupted):
+        run.loop(journal, interrupted)
+    run.finish()
+    return run.outcome()
+
+
+def train_until(job: TrainingJob, step: int, *, save: bool = False) -> Reached:
+    """Go on with a run until `step`, checkpoint and validate; `save`: also write the model as it stands then.
+
+    Nothing else differs from `run_training`: the schedule is that of the whole run, so a later call, or `run_training`
+    itself, goes on as if there had been no stop. Errors: as `run_training`.
+    """
+    run = _Run(job)
+    if run.policy.device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats()
+    with _going_on(run) as (journal, interrupted):
+        start, before = run.progress.step, time.perf_counter()
+        run.loop(journal, interrupted, step)
+        seconds = time.perf_counter() - before
+        if run.data.validation and (run.measured is None or run.measured[0] != run.progress.step):
+            run.measure(journal)
+    if save:
+        run.finish()
+    cuda = run.policy.device.type == "cuda"
+    return Reached(
+        step=run.progress.step,
+        steps=run.plan.steps,
+        loss=run.progress.loss,
+        validation_loss=None if run.measured is None else run.measured[1],
+        trained_steps=run.progress.step - start,
+        seconds=seconds,
+        peak_device_bytes=int(torch.cuda.max_memory_allocated()) if cuda else None,
+    )
+
+
+@contextmanager
+def _going_on(run: _Run) -> Iterator[tuple[Journal, threading.Event]]:
+    """The run at its newest checkpoint, its journal open, Ctrl-C kept for between its updates."""
+    job = run.job
     run.restore()
     if job.trackers:
         run.accelerator.init_trackers("goldsmith", config={"method": run.method.id, "seed": job.seed})
@@ -480,6 +545,4 @@ def run_training(job: TrainingJob) -> TrainingOutcome:
             silent=not run.ranks.first,
         ) as journal,
     ):
-        run.loop(journal, interrupted)
-    run.finish()
-    return run.outcome()
+        yield journal, interrupted

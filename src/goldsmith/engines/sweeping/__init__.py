@@ -1,0 +1,1 @@
+"""Trying settings: which candidates, how long each, which of them nothing beats."""
