@@ -15,6 +15,7 @@ from click.testing import CliRunner
 
 from goldsmith import pipeline
 from goldsmith.cli.main import cli
+from goldsmith.engines import model_files
 from goldsmith.engines.evidence import records_of
 from goldsmith.engines.splits import prompt_key, split_records
 from goldsmith.engines.sweeping import process
@@ -24,6 +25,7 @@ from goldsmith.trust import records
 from goldsmith.trust.keys import KeyRing
 from goldsmith.trust.workspace import Workspace
 from goldsmith.types.errors import BadInput, Unavailable
+from goldsmith.types.record import Conversation, Message, Record, Role, TextPart
 
 COLOURS = ("red", "blue", "green", "white", "black", "grey", "brown", "orange")
 RECIPE = """\
@@ -136,10 +138,48 @@ def test_a_killed_sweep_goes_on_and_reads_no_test(released, monkeypatch):
     with opened(released) as ws:
         everything = list(records_of(ws, pipeline.find_release(ws, "boxes")[1]))
     held = {prompt_key(record) for record in split_records(everything, 0.1)[1]}
-    used = [records.read((state.parent / name).read_bytes()) for name in ("train.jsonl", "validation.jsonl")]
+    used = [list(records.read((state.parent / name).read_bytes())) for name in ("train.jsonl", "validation.jsonl")]
     assert held
     assert len(used[1]) == found["validation"] > 0
     assert not held & {prompt_key(record) for part in used for record in part}
+
+
+@pytest.mark.parametrize("metric", ["correct", "corect"])
+def test_an_evals_metric_may_decide(tmp_path, monkeypatch, metric):
+    """One candidate as it is really run, to its first step, judged by its answers; a metric there is not is named."""
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    quiz = tmp_path / "quiz.jsonl"
+    quiz.write_text(json.dumps({"question": "What is two and two?", "answer": "4"}) + "\n", encoding="utf-8")
+    for name, numbers in (("train", range(8)), ("validation", range(8, 10))):
+        (tmp_path / name).write_bytes(records.blob(said(n) for n in numbers))
+    task = {
+        "method": "sft",
+        "settings": {"max_steps": 4, "batch_size": 4, "adapter": {"kind": "lora", "rank": 2}},
+        "base": str(model_files.locate_base("goldsmith-nano")),
+        "seed": 1,
+        "train": str(tmp_path / "train"),
+        "validation": str(tmp_path / "validation"),
+        "cache": str(tmp_path / "tokens"),
+        "folder": str(tmp_path / "one"),
+        "answer": str(tmp_path / "answer.json"),
+        "until": 1,
+        "objective": {"eval": "answer_match", "metric": metric, "settings": {"paths": [str(quiz)]}, "best": "highest"},
+        "device": "cpu",
+    }
+    done = process.attempt(stage.WORKER, task, tmp_path / "one", seconds=600, tick=lambda _: None)
+    assert done.exit_code == 0, done.last_words
+    assert done.answer is not None
+    if metric == "correct":
+        assert (done.answer["step"], done.answer["quality"]) in ((1, 0.0), (1, 1.0))
+    else:
+        assert done.answer["error"] == "BadInput"
+        assert "no such metric" in done.answer["reason"]
+
+
+def said(n: int) -> Record:
+    both = ((Role.USER, f"What is {n}?"), (Role.ASSISTANT, f"It is {n}."))
+    messages = tuple(Message(role=role, parts=(TextPart(text=text),)) for role, text in both)
+    return Record(content=Conversation(messages=messages))
 
 
 def test_a_misspelt_key_stops_it_at_once(released, tmp_path):
