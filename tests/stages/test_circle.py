@@ -9,22 +9,26 @@ import torch
 
 from goldsmith import pipeline
 from goldsmith.engines import model_files
-from goldsmith.engines.evidence import find_model, left_out_of, promotion_of
+from goldsmith.engines.evidence import find_model, left_out_of, promotion_of, records_of
 from goldsmith.engines.sampling.loading import load
+from goldsmith.engines.trusting import trust_of
 from goldsmith.stages.collect import collect, sign_delivery
 from goldsmith.stages.promote import admit
 from goldsmith.stages.recall import recall
+from goldsmith.stages.release import release
 from goldsmith.stages.serve import serve
 from goldsmith.stages.trace import teachers, trace
-from goldsmith.stages.train import register_base
+from goldsmith.stages.train import register_base, train
+from goldsmith.trust import canonical
 from goldsmith.trust.deliveries import delivery_path
 from goldsmith.trust.keys import KeyRing
 from goldsmith.trust.merkle import InclusionProof, check_record_proof
+from goldsmith.trust.records import record_digest
 from goldsmith.trust.verify import verify
 from goldsmith.trust.workspace import Workspace
 from goldsmith.types.errors import BadInput, Forged, GateRefused, IntegrityFailure, Replayed, Tampered
-from goldsmith.types.finding import Outcome
-from goldsmith.types.recipe import Recipe, SourceEntry, Without
+from goldsmith.types.finding import Finding, Outcome, Severity, SourceVerdict
+from goldsmith.types.recipe import Recipe, ReleasePolicy, SourceEntry, TrainStep, Without
 
 COLOURS = ("red", "blue", "green", "white", "black", "grey", "brown", "orange")
 
@@ -290,3 +294,27 @@ def test_what_is_mixed_in_is_traced_and_leaves_with_its_source(tmp_path):
 def test_mixing_in_a_source_the_recipe_lacks_fails_before_any_work():
     with pytest.raises(BadInput, match="names a source that the recipe does not have"):
         pipeline.dry_run(mixing("carl"))
+
+
+def test_findings_say_what_a_row_counts_for(tmp_path):
+    write(tmp_path / "anna.jsonl", rows("Anna", 6))
+    found = [
+        Finding(check="a", severity=Severity.WARN, score=0.6, evidence="x", lines=(2, 3), source="anna", batch="1"),
+        Finding(check="b", severity=Severity.WARN, score=0.9, evidence="y", lines=(3,), source="anna", batch="1"),
+        Finding(check="c", severity=Severity.NOTE, score=1.0, evidence="z", lines=(5,), source="anna", batch="1"),
+        Finding(check="d", severity=Severity.WARN, score=1.0, evidence="w", lines=(6,), source="bert", batch="1"),
+    ]
+    with Workspace.create(tmp_path / "ws", keys=KeyRing(tmp_path / "keys"), sources=("anna",)) as ws:
+        digest = collect(ws, SourceEntry(name="anna", file="anna.jsonl"), tmp_path).digest
+        passed = SourceVerdict(source="anna", batch="1", verdict=Outcome.PASS, records=6)
+        _, made, _ = release(ws, "r", [digest], found, [passed], ReleasePolicy(), {})
+        weights = trust_of(ws, made)
+        by_line = [weights.get(record_digest(record)) for record in records_of(ws, made)]
+        assert by_line == [None, pytest.approx(0.4), pytest.approx(0.1), None, None, None]
+        base = register_base(ws, "goldsmith-nano")[0]
+        settings = {"max_steps": 1, "batch_size": 6, "trust_weighting": True}
+        step = TrainStep(method="sft", settings=settings)
+        release_digest = canonical.artifact_digest(made)
+        how = {"recipe": canonical.digest(b"{}"), "seed": 1, "validation_share": 0.0, "progress": False}
+        trained = train(ws, release_digest, base, step, name="m", **how)
+    assert '"trust_weighting":true' in trained.run.settings

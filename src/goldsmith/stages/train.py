@@ -14,6 +14,7 @@ from goldsmith import plugins
 from goldsmith.engines import model_files
 from goldsmith.engines.evidence import records_of
 from goldsmith.engines.splits import split_records
+from goldsmith.engines.trusting import trust_of
 from goldsmith.trust import canonical
 from goldsmith.trust.workspace import Workspace
 from goldsmith.types.artifact import Digest, Spec
@@ -147,6 +148,7 @@ def train(
         output_dir=scratch / "model",
         scratch_dir=scratch,
         seed=seed,
+        trust=trust_of(ws, made_from) if getattr(method, "trust_weighting", False) else None,
         trackers=tuple(trackers),
         progress=progress,
     )

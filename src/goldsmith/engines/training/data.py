@@ -1,7 +1,7 @@
 """From records to training and validation rows: encoded once, fitted to the length, split; every row accounted for."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -12,6 +12,8 @@ from goldsmith.engines.training.mixing import MAIN
 from goldsmith.engines.training.rows import Row, fit, split
 from goldsmith.engines.training.settings import TrainingSettings
 from goldsmith.engines.training.token_cache import TokenCache
+from goldsmith.trust.records import record_digest
+from goldsmith.types.artifact import Digest
 from goldsmith.types.errors import BadInput
 from goldsmith.types.record import Record
 
@@ -40,6 +42,7 @@ class TrainingData:
         for part in (self.train, self.validation):
             for row in part:
                 total.update(row.key.encode() + b"\n" + row.part.encode())
+                total.update(b"" if row.weight == 1.0 else repr(row.weight).encode())
             total.update(b"\n")
         return "sha256:" + total.hexdigest()
 
@@ -51,6 +54,7 @@ def _encode(
     records: Sequence[Record],
     names: Sequence[str],
     cache: TokenCache,
+    trust: Mapping[Digest, float] | None = None,
 ) -> tuple[list[Row], int]:
     rows: list[Row] = []
     fresh: list[Row] = []
@@ -73,7 +77,10 @@ def _encode(
                     next_step=error.next_step,
                 ) from error
             fresh.append(row)
-        rows.append(row if settings.part_of(record) == MAIN else replace(row, part=settings.part_of(record)))
+        part, weight = settings.part_of(record), 1.0
+        if trust and settings.trust_weighting:
+            weight = max(float(settings.lowest_weight), trust.get(record_digest(record), 1.0))
+        rows.append(row if part == MAIN and weight == 1.0 else replace(row, part=part, weight=weight))
     cache.add(fresh)
     return rows, other
 
@@ -100,8 +107,9 @@ def prepare_data(
     validation: Sequence[Record] | None,
     names: Sequence[str] | None,
     cache_dir: Path,
+    trust: Mapping[Digest, float] | None = None,
 ) -> TrainingData:
-    """Encode, fit and split.
+    """Encode, fit and split. `trust`: by record digest, what a row counts for; 1 where it says nothing.
 
     Raises:
         BadInput: naming the row that cannot be trained; no row of the method's kind; over-long rows where the settings
@@ -118,7 +126,7 @@ def prepare_data(
         identity["encoding"] = settings.encoding
     cache = TokenCache(cache_dir, identity)
     names = [f"record {i + 1}" for i in range(len(records))] if names is None else names
-    rows, other = _encode(method, settings, chat, records, names, cache)
+    rows, other = _encode(method, settings, chat, records, names, cache, trust)
     if not rows:
         raise BadInput(
             f"none of the {len(records)} records can be trained on by {method.id}",

@@ -5,7 +5,7 @@ import shutil
 import signal
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -34,6 +34,7 @@ from goldsmith.engines.training.settings import TrainingSettings
 from goldsmith.engines.training.watching import Watch
 from goldsmith.trust.canonical import file_digest, spec_text
 from goldsmith.trust.records import content_digest
+from goldsmith.types.artifact import Digest
 from goldsmith.types.errors import BadInput, Tampered, Unavailable
 from goldsmith.types.record import Record
 
@@ -47,7 +48,8 @@ class TrainingJob:
 
     `method`: a methods Spec (`plugins.build("methods", ...)`). `base`: a model folder or hub id. `row_names`: how
     messages call each record (file and line). `scratch_dir` holds checkpoints and metrics and is what `resume` goes
-    on from; `output_dir` is made whole or not at all.
+    on from; `output_dir` is made whole or not at all. `trust`: by record digest, what a row counts for under
+    `trust_weighting`; 1 where it says nothing, and None where nobody looked.
     """
 
     method: Any
@@ -59,6 +61,7 @@ class TrainingJob:
     validation: Sequence[Record] | None = None
     row_names: Sequence[str] | None = None
     cache_dir: Path | None = None
+    trust: Mapping[Digest, float] | None = None
     trackers: tuple[str, ...] = ()
     resume: bool = True
     progress: bool = True
@@ -176,6 +179,7 @@ class _Run:
         self.facts: dict[str, str | int] = dict(self.chat.facts)
         self.facts |= what_is_tuned(self.policy.model, self.settings.adapter)
         self.facts |= never_seen(self.chat.tokenizer, self.settings.new_tokens, self.data.train)
+        self.facts |= {"rows_weighted": n} if (n := sum(row.weight != 1.0 for row in self.data.train)) else {}
         self.facts |= choose_way(self.policy, self.data.train, self.settings.max_length)
         self.plan = self._plan()
         self._compile()
@@ -198,6 +202,13 @@ class _Run:
                 where="mix",
                 next_step="leave mix out, and bound the divergence instead (kl_at_most)",
             )
+        if self.settings.trust_weighting and (self.job.trust is None or isinstance(self.job.method, OnlineMethod)):
+            raise BadInput(
+                "trust_weighting has nothing to go by",
+                where="trust_weighting",
+                found="a method that learns from its own answers" if self.job.trust is not None else "no findings",
+                allowed="a method that learns from the rows of a checked release",
+            )
         aside = {row.part for row in self.data.validation}
         for one in self.settings.mix:
             if one.rise_at_most is not None and one.part not in aside:
@@ -218,6 +229,7 @@ class _Run:
             job.validation,
             job.row_names,
             job.cache_dir or job.scratch_dir / "tokens",
+            job.trust,
         )
 
     def _require_alike(self) -> None:

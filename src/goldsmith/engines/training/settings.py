@@ -150,6 +150,12 @@ class TrainingSettings(Spec):
     """Sources whose rows make up a stated share of every update (`replay`, `anchors`); the other rows are what epochs
     count. A share that is no whole number of rows is carried over to the next update."""
 
+    trust_weighting: bool = False
+    """Rows in which the checks found something count for less: a row's loss is multiplied by 1 - the highest score of
+    the findings that name it, and the update's sum is divided by that of its weights. Validation counts all alike."""
+    lowest_weight: Annotated[Real, Field(gt=0, le=1)] = 0.1
+    """What a row counts for at least under `trust_weighting`."""
+
     @property
     def has_value_head(self) -> bool:
         """Whether a head that expects rewards is trained beside the model."""
