@@ -6,6 +6,7 @@ import json
 import os
 import sys
 import traceback
+import warnings
 from typing import NoReturn
 
 import click
@@ -90,6 +91,8 @@ def main() -> None:
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     os.environ.setdefault("DO_NOT_TRACK", "1")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    # What one library still asks of another under its old name is nothing a user can act on.
+    warnings.filterwarnings("ignore", message="`is_gradient_checkpointing`", category=FutureWarning)
     try:
         code = cli.main(standalone_mode=False)
         sys.exit(code if isinstance(code, int) else 0)
