@@ -153,7 +153,7 @@ def test_deep_trees_equal_their_paths(tiny: Any) -> None:
 
 def test_a_model_whose_batches_differ_is_refused(tiny: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     policy = policy_of(tiny, "llama", {})
-    monkeypatch.setattr(guards, "_difference", lambda *_: 0.3)
+    monkeypatch.setattr(guards, "_difference", lambda *_: torch.tensor([0.3]))
     with pytest.raises(BadInput, match="other log-probabilities in a batch than alone"):
         choose_way(policy, rows()[:2], 32)
 

@@ -1,6 +1,13 @@
 """The alarm for degenerate preference training."""
 
-from goldsmith.engines.training.guards import DegeneratePairs
+import numpy as np
+
+from goldsmith import nano
+from goldsmith.engines.chat import open_chat
+from goldsmith.engines.training.guards import DegeneratePairs, choose_way
+from goldsmith.engines.training.policy import Policy, load_model
+from goldsmith.engines.training.rows import Node, Row
+from goldsmith.methods.sft import Sft
 
 
 def values(chosen: float, rejected: float, margin: float) -> dict[str, float]:
@@ -19,3 +26,16 @@ def test_healthy_training_is_left_alone() -> None:
     alarm = DegeneratePairs(window=5)
     for chosen, rejected, margin in ((5.0, -400.0, 40.0), (-1.0, -5.0, 0.4)):
         assert not any(alarm.watch(values(chosen, rejected, margin)) for _ in range(20))
+
+
+def test_half_precision_alone_is_no_reason_to_refuse_a_model() -> None:
+    """Rounding puts a long row's worst label further off than a leak between short rows would."""
+    chat = open_chat(nano.model_path())
+    method = Sft(precision="bfloat16_mixed")
+    policy = Policy(load_model(nano.model_path()), chat, method, "unused")
+    ids = np.random.default_rng(0).integers(5, 500, size=480).astype(np.int32)
+    rows = [Row((Node(ids[low:], np.ones(480 - low, dtype=np.bool_)),), str(low), str(low)) for low in (0, 300, 460)]
+    facts = choose_way(policy, rows, 1024)
+    assert facts["batching"] == "flat"
+    assert float(facts["packed_equals_alone_flat"]) < 2e-4
+    assert policy.mixed

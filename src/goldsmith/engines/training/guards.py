@@ -35,8 +35,9 @@ def require_finite(loss: float, grad_norm: float, update: Update, rows: Sequence
     )
 
 
-TOLERANCE = {"float32": 2e-4, "bfloat16_mixed": 0.15, "bfloat16": 0.15}
-"""Largest difference of a label's log-probability that still counts as equal, by precision."""
+TOLERANCE = {"float32": (2e-4, 2e-4), "bfloat16_mixed": (0.5, 0.02), "bfloat16": (0.5, 0.02)}
+"""Largest and mean difference of labels' log-probabilities that still count as equal, by precision. In bfloat16 a long
+row's worst label is 0.2 off for rounding alone; rows that see each other are off on the whole."""
 
 
 PROBE_LABELS = 256
@@ -120,20 +121,22 @@ def choose_way(policy: Policy, rows: Sequence[Row], max_length: int) -> dict[str
         policy.take("padded")
         mixed, policy.mixed = policy.mixed, False
         alone = [_alone(policy, row) for row in probe]
-        policy.mixed = mixed
-        tolerance = TOLERANCE[policy.settings.precision]
+        # Only a GPU goes another way in half precision; elsewhere the test is made in float32, where any leak shows.
+        policy.mixed = mixed and policy.device.type == "cuda"
+        largest, mean = TOLERANCE["float32" if mixed and not policy.mixed else policy.settings.precision]
         ways: tuple[Way, ...] = ("flat", "packed", "padded")
         for way in ways:
             policy.take(way)
-            worst = _difference(policy, probe, alone, way, max_length)
-            facts[f"packed_equals_alone_{way}"] = worst if isinstance(worst, str) else f"{worst:.1e}"
-            if not isinstance(worst, str) and worst <= tolerance:
+            apart = _difference(policy, probe, alone, way, max_length)
+            facts[f"packed_equals_alone_{way}"] = apart if isinstance(apart, str) else f"{float(apart.max()):.1e}"
+            if not isinstance(apart, str) and float(apart.max()) <= largest and float(apart.mean()) <= mean:
                 facts["batching"] = way
+                policy.mixed = mixed
                 return facts
     raise BadInput(
         "this model gives a row other log-probabilities in a batch than alone, so it cannot be trained here",
         found="; ".join(f"{key.rpartition('_')[2]}: {value}" for key, value in facts.items()),
-        allowed=f"a difference of at most {tolerance}",
+        allowed=f"a difference of at most {largest}, {mean} in the mean",
         next_step="report the architecture; its output layer or attention is of a kind that is not supported yet",
     )
 
@@ -157,7 +160,8 @@ def _beyond(policy: Policy, way: Way, max_length: int, tokens: int) -> str | Non
 
 def _difference(
     policy: Policy, probe: Sequence[Row], alone: Sequence[torch.Tensor], way: Way, max_length: int
-) -> float | str:
+) -> torch.Tensor | str:
+    """How far each label's log-probability [N] is from alone, or why this way is not possible."""
     reason = None if way == "padded" else _beyond(policy, way, max_length, sum(row.tokens for row in probe))
     if reason is not None:
         return reason
@@ -171,7 +175,7 @@ def _difference(
         return _difference(policy, probe, alone, way, max_length)
     except (TypeError, NotImplementedError) as error:
         return f"not possible ({str(error)[:80]})"
-    return float((packed - torch.cat(list(alone))).abs().max())
+    return (packed - torch.cat(list(alone))).abs()
 
 
 def never_seen(tokenizer: Any, tokens: Sequence[str], rows: Sequence[Row]) -> dict[str, str]:
