@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from goldsmith import nano
 from goldsmith.engines import verifying
@@ -58,7 +59,7 @@ def test_what_computes_otherwise_fails(tiny_base: Path, monkeypatch: pytest.Monk
 
     with monkeypatch.context() as patch:
         patch.setattr(LocalAnswerer, "complete", wrong)
-        patch.setattr(guards, "_difference", lambda *_: 0.3)
+        patch.setattr(guards, "_difference", lambda *_: torch.tensor([0.3]))
         patch.setattr(verifying, "LEARNING_RATE", -1e-3)
         results = found(tiny_base)
     for name in ("packed equals alone", "greedy equals transformers", "a step lowers the loss"):
