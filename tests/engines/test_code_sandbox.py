@@ -101,6 +101,27 @@ def test_one_that_dies_does_not_take_the_others_with_it() -> None:
     assert [one.value for one in found] == [0, None, 2]
 
 
+@pytest.mark.parametrize(
+    "forged", [r'{"value": 9}\n{"value": 9}\n', r'{"other": 1}', "[1]", r'{"value": 1, "failure": "x"}', "["]
+)
+def test_what_code_writes_to_the_pipe_is_not_taken_for_other_calls_results(forged: str) -> None:
+    body = f"""
+import os
+def grade(x):
+    if x == 1:
+        for descriptor in range(3, 64):
+            try:
+                os.write(descriptor, b'{forged}')
+            except OSError:
+                pass
+        os._exit(0)
+    return x
+"""
+    found = run_each(body, "grade", [[n] for n in range(4)], QUICK)
+    assert [one.value for one in found] == [0, None, 2, 3]
+    assert found[1].failure is not None
+
+
 def test_the_reward_counts_failures_and_never_makes_them_zero() -> None:
     source = "def grade(sample, item):\n    return item['score']"
     reward: Any = plugins.build("rewards", "python", {"source": source, "high": 2})

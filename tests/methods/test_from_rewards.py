@@ -298,3 +298,25 @@ def test_the_value_head_learns_what_to_expect(tiny_base: Path, tmp_path: Path) -
     assert rounds[-1]["value_loss"] < rounds[0]["value_loss"] / 10
     names = set(load_file(str(tmp_path / "out" / "adapter_model.safetensors")))
     assert not any("value" in name for name in names)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_how_far_the_model_is_shows_in_rounds_that_teach_nothing_too(
+    tiny_base: Path, tmp_path: Path, name: str
+) -> None:
+    """After two rounds all answers are worth the same; the divergence that there is must not be logged as none."""
+    calls = []
+
+    def worth(sample: Sampled) -> float:
+        calls.append(sample)
+        return vowels(sample) if len(calls) <= 64 else 0.5
+
+    run_training(job(tiny_base, tmp_path, name, Judge(worth), max_steps=4, learning_rate=1e-2))
+    assert logged(tmp_path)[-1]["informative_groups"] == 0
+    assert logged(tmp_path)[-1]["kl"] > 1e-4
+
+
+def test_a_prompt_that_leaves_no_room_for_an_answer_is_named(tiny_base: Path, tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match="do not fit the model's context") as refused:
+        run_training(job(tiny_base, tmp_path, "grpo", max_new_tokens=250))
+    assert "256 tokens together" in str(refused.value)

@@ -49,7 +49,7 @@ class Raft(OnlineMethod):
             )
             round_ = sampled.only(best)
             rows = range(len(round_.rows))
-            _, values = learning.measure(policy, plan, round_, self, rows, references=False)
+            _, values = learning.measure(policy, plan, sampled, self, [], references=False)
             losses = partial(self._losses, policy, round_)
             values |= {"imitated": len(best) / len(sampled.rewards_PG)}
             yield learning.learn(plan, optimizer, step, round_, self, rows, losses, values)

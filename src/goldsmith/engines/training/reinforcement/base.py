@@ -9,6 +9,7 @@ from goldsmith.engines.training.reinforcement import learning
 from goldsmith.engines.training.reinforcement.rounds import Records, prompt_row, takes
 from goldsmith.engines.training.reinforcement.settings import OnlineSettings
 from goldsmith.engines.training.rows import Row
+from goldsmith.types.errors import BadInput
 from goldsmith.types.record import Record
 
 
@@ -23,10 +24,28 @@ class OnlineMethod(OnlineSettings):
         """The prompt alone."""
         return prompt_row(chat, record, name, key)
 
-    def prepare(self, policy: Policy, _rows: Sequence[Row], _plan: Plan, records: Records) -> Records:
-        """Remember where the model began; what rewards may read is handed on."""
+    def prepare(self, policy: Policy, rows: Sequence[Row], _plan: Plan, records: Records) -> Records:
+        """Remember where the model began; what rewards may read is handed on.
+
+        Raises:
+            BadInput: prompts that leave no room for an answer in the model's context.
+        """
+        self._require_room(policy, rows)
         policy.keep_reference()
         return records
+
+    def _require_room(self, policy: Policy, rows: Sequence[Row]) -> None:
+        limit = getattr(policy.inner.config.get_text_config(), "max_position_embeddings", None)
+        long = [row for row in rows if limit and row.longest + int(self.max_new_tokens) > limit]
+        if long:
+            worst = max(long, key=lambda row: row.longest)
+            raise BadInput(
+                f"{len(long)} of {len(rows)} prompts and an answer do not fit the model's context",
+                where=", ".join(row.name for row in long[:5]) + (", …" if len(long) > 5 else ""),
+                found=f"up to {worst.longest} tokens and max_new_tokens of {self.max_new_tokens}",
+                allowed=f"{limit} tokens together",
+                next_step="lower max_new_tokens, or set max_length to what a prompt may have and over_long to drop",
+            )
 
     def evaluate(
         self, policy: Policy, rows: Sequence[Row], _batches: Iterator[Batch], prepared: Records

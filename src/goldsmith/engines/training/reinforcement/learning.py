@@ -78,18 +78,18 @@ def measure(
 ) -> tuple[Known, dict[str, float]]:
     """Log-probabilities before the round's updates, and how far the model is from its reference and its sampler.
 
-    `references`: whether the method needs the reference's for all `rows`, otherwise some are enough to watch; `own`:
-    the same of the model's own, which a round of a single update computes anyway.
+    `references`: whether the method needs the reference's for all `rows`, otherwise some of the round's are enough to
+    watch; `own`: the same of the model's own, which a round of a single update computes anyway.
 
     Raises:
         Diverged: farther than the settings allow; the weights are as before the round.
     """
     temperature = float(settings.temperature)
-    some = _some(round_, rows)
+    some = _some(round_)
     complete = own or settings.optimizer_steps_per_step > 1
-    old = token_logprobs(policy, round_, plan, rows if complete else some, temperature)
+    old = token_logprobs(policy, round_, plan, sorted({*rows, *some}) if complete else some, temperature)
     with policy.reference():
-        reference = token_logprobs(policy, round_, plan, rows if references else some, temperature)
+        reference = token_logprobs(policy, round_, plan, sorted({*rows, *some}) if references else some, temperature)
     values = {"logprob_gap": _gap(round_, old), "kl": _kl(old, reference)}
     for name, bound in (("logprob_gap", settings.logprob_gap_at_most), ("kl", settings.kl_at_most)):
         if bound is not None and values[name] > float(bound):
@@ -117,14 +117,15 @@ def log_ratios(round_: Round, known: Known) -> NDArray[np.float64]:
     return out
 
 
-def _some(round_: Round, rows: Sequence[int]) -> list[int]:
+def _some(round_: Round) -> list[int]:
+    """The first rows of the round, whether they teach anything or not: a round of equals is watched too."""
     chosen: list[int] = []
     answers = 0
-    for row in rows:
+    for row, those in enumerate(round_.members):
         if answers >= WATCHED_ANSWERS:
             break
         chosen.append(row)
-        answers += len(round_.members[row])
+        answers += len(those)
     return chosen
 
 
