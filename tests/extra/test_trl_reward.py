@@ -10,7 +10,8 @@ import torch
 from goldsmith.engines.chat import Chat
 from goldsmith.engines.training.attention import register
 from goldsmith.engines.training.batches import Plan
-from goldsmith.engines.training.policy import Policy, load_model
+from goldsmith.engines.training.loading import load_model
+from goldsmith.engines.training.policy import Policy
 from goldsmith.engines.training.rows import Node, Row
 from goldsmith.methods.reward_model import RewardModel
 

@@ -10,7 +10,8 @@ from goldsmith.engines.chat import open_chat
 from goldsmith.engines.training.batches import Plan
 from goldsmith.engines.training.driver import TrainingJob, run_training
 from goldsmith.engines.training.guards import choose_way
-from goldsmith.engines.training.policy import Policy, load_model
+from goldsmith.engines.training.loading import load_model
+from goldsmith.engines.training.policy import Policy
 from goldsmith.engines.training.rows import Row
 from goldsmith.methods.dpo import Dpo
 from goldsmith.types.errors import BadInput

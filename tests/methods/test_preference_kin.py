@@ -11,7 +11,8 @@ from goldsmith.engines.training.answers import pairs_of
 from goldsmith.engines.training.batches import Plan, flat_batch
 from goldsmith.engines.training.driver import TrainingJob, run_training
 from goldsmith.engines.training.guards import choose_way
-from goldsmith.engines.training.policy import Policy, load_model
+from goldsmith.engines.training.loading import load_model
+from goldsmith.engines.training.policy import Policy
 from goldsmith.engines.training.preference_losses import SMOOTHS, PairLoss
 from goldsmith.methods.dpo import Dpo
 from goldsmith.methods.kto import Kto

@@ -16,7 +16,8 @@ from goldsmith.engines.sampler import LocalAnswerer
 from goldsmith.engines.training.attention import register
 from goldsmith.engines.training.batches import Plan
 from goldsmith.engines.training.driver import TrainingJob, run_training
-from goldsmith.engines.training.policy import Policy, load_model
+from goldsmith.engines.training.loading import load_model
+from goldsmith.engines.training.policy import Policy
 from goldsmith.engines.training.steps import steps_of
 from goldsmith.methods.process_reward import ProcessReward
 from goldsmith.types.errors import BadInput

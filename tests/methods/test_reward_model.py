@@ -14,7 +14,8 @@ from goldsmith.engines.reward_form import reward_form
 from goldsmith.engines.reward_scoring import RewardScorer
 from goldsmith.engines.sampler import LocalAnswerer
 from goldsmith.engines.training.driver import TrainingJob, run_training
-from goldsmith.engines.training.policy import load_model, merge
+from goldsmith.engines.training.loading import load_model
+from goldsmith.engines.training.saving import merge
 from goldsmith.methods.reward_model import RewardModel
 from goldsmith.types.errors import BadInput
 from goldsmith.types.record import Comparison, Message, Record, Role, TextPart

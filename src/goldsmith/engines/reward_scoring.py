@@ -9,7 +9,7 @@ import torch
 
 from goldsmith.engines.chat import Encoded, open_chat
 from goldsmith.engines.reward_form import reward_form
-from goldsmith.engines.training.policy import load_model
+from goldsmith.engines.training.loading import load_model
 from goldsmith.engines.training.steps import split_steps
 from goldsmith.types.errors import BadInput
 from goldsmith.types.record import Message, Role, ToolSchema

@@ -18,6 +18,7 @@ from goldsmith.engines.training.batches import flat_batch
 from goldsmith.engines.training.guards import choose_way
 from goldsmith.engines.training.policy import Policy, open_policy
 from goldsmith.engines.training.rows import Row, from_comparison, from_conversation
+from goldsmith.engines.training.saving import save
 from goldsmith.engines.training.settings import AdapterSettings, TrainingSettings
 from goldsmith.types.errors import GoldsmithError
 from goldsmith.types.record import Comparison, Conversation, Message, Role, TextPart
@@ -174,7 +175,7 @@ def _merge(subject: Subject) -> tuple[Verdict, str]:
     with tempfile.TemporaryDirectory() as place:
         adapter = Path(place) / "adapter"
         adapter.mkdir()
-        subject.policy.save(adapter)
+        save(subject.policy, adapter)
         done = export_merged(adapter, Path(place) / "merged", base=subject.folder, device=subject.device)
     found, moved = done.to_adapter, done.moved
     return (

@@ -232,7 +232,7 @@ def _whole(ws: Workspace, digest: Digest) -> Path:
     folder, adapter = model_files.answerer_paths(ws, digest)
     if adapter is None:
         return folder
-    from goldsmith.engines.training.policy import merge
+    from goldsmith.engines.training.saving import merge
 
     merged = ws.scratch / "models" / f"{digest[7:23]}-merged"
     shutil.rmtree(merged, ignore_errors=True)

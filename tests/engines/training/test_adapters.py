@@ -14,8 +14,10 @@ from goldsmith.engines.sampling.loading import load
 from goldsmith.engines.training.batches import flat_batch
 from goldsmith.engines.training.driver import TrainingJob, run_training
 from goldsmith.engines.training.guards import choose_way
-from goldsmith.engines.training.policy import Policy, load_model, merge, open_policy
+from goldsmith.engines.training.loading import load_model
+from goldsmith.engines.training.policy import Policy, open_policy
 from goldsmith.engines.training.rows import Row, from_conversation
+from goldsmith.engines.training.saving import merge, save
 from goldsmith.methods.sft import Sft
 from goldsmith.types.errors import BadInput, Unavailable
 from goldsmith.types.record import Conversation, Message, Record, Role, TextPart
@@ -91,7 +93,7 @@ def test_a_saved_adapter_computes_what_was_trained(tiny_base: Path, tmp_path: Pa
     torch.testing.assert_close(logits_of(policy.model), wanted, rtol=0, atol=0)
     out = tmp_path / "out"
     out.mkdir()
-    policy.save(out)
+    save(policy, out)
     plain = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(tiny_base), str(out)).eval()
     torch.testing.assert_close(logits_of(plain), wanted, rtol=1e-4, atol=2e-4)
     torch.testing.assert_close(logits_of(load_model(merge(out, tmp_path / "m"))), wanted, rtol=1e-4, atol=5e-4)
@@ -106,7 +108,7 @@ def test_a_saved_adapter_computes_what_was_trained(tiny_base: Path, tmp_path: Pa
 @pytest.mark.parametrize("name", ["lora", "rslora", "dora"])
 def test_merged_weights_are_the_formula(tiny_base: Path, tmp_path: Path, name: str) -> None:
     policy = tuned(tiny_base, rank=4, alpha=6.0, **VARIANTS[name])
-    policy.save(tmp_path)
+    save(policy, tmp_path)
     saved = load_file(str(tmp_path / "adapter_model.safetensors"))
     layer = "model.layers.1.mlp.up_proj"
     a, b = (saved[f"base_model.model.{layer}.lora_{x}.weight"].double() for x in "AB")
@@ -163,7 +165,7 @@ def test_experts_are_tuned_where_they_are_named(families: ModuleType, tmp_path: 
     wanted = logits_of(policy.model)
     names = [name for name, _ in policy.trainable()]
     assert any("experts" in name for name in names)
-    policy.save(tmp_path)
+    save(policy, tmp_path)
     torch.testing.assert_close(logits_of(load_model(tmp_path)), wanted, rtol=1e-3, atol=1e-3)
     with pytest.raises(BadInput, match=r"did you mean 'mlp\.experts\.gate_up_proj'"):
         tuned(base, steps=0, parameters=("mlp.experts.gate_up_prj",))

@@ -18,7 +18,9 @@ import torch
 from goldsmith.engines.training import driver, folders
 from goldsmith.engines.training.driver import TrainingJob, run_training, train_until
 from goldsmith.engines.training.guards import Diverged
-from goldsmith.engines.training.policy import Policy, load_model, merge
+from goldsmith.engines.training.loading import load_model
+from goldsmith.engines.training.policy import Policy
+from goldsmith.engines.training.saving import merge
 from goldsmith.methods.dpo import Dpo
 from goldsmith.methods.sft import Sft
 from goldsmith.types.errors import BadInput, Unavailable

@@ -5,7 +5,8 @@ import numpy as np
 from goldsmith import nano
 from goldsmith.engines.chat import open_chat
 from goldsmith.engines.training.guards import DegeneratePairs, choose_way
-from goldsmith.engines.training.policy import Policy, load_model
+from goldsmith.engines.training.loading import load_model
+from goldsmith.engines.training.policy import Policy
 from goldsmith.engines.training.rows import Node, Row
 from goldsmith.methods.sft import Sft
 

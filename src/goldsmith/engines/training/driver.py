@@ -24,12 +24,14 @@ from goldsmith.engines.training.data import TrainingData, plan_of, prepare_data
 from goldsmith.engines.training.folders import clean, new_folder
 from goldsmith.engines.training.guards import choose_way, never_seen
 from goldsmith.engines.training.journal import Journal
+from goldsmith.engines.training.loading import base_digest
 from goldsmith.engines.training.method import Method, Metrics
 from goldsmith.engines.training.mixing import MAIN
 from goldsmith.engines.training.optimizer import build_optimizer
-from goldsmith.engines.training.policy import base_digest, open_policy
+from goldsmith.engines.training.policy import open_policy
 from goldsmith.engines.training.reinforcement.base import OnlineMethod
 from goldsmith.engines.training.rows import Row
+from goldsmith.engines.training.saving import save
 from goldsmith.engines.training.settings import TrainingSettings
 from goldsmith.engines.training.watching import Watch
 from goldsmith.trust.canonical import file_digest, spec_text
@@ -433,7 +435,7 @@ class _Run:
             self.facts["weights_of_step"] = self.progress.best_step
         clean(self.job.output_dir.parent)
         with new_folder(self.job.output_dir) as partial:
-            self.policy.save(partial)
+            save(self.policy, partial)
 
     def outcome(self) -> TrainingOutcome:
         """What happened."""

@@ -9,7 +9,8 @@ import torch
 
 from goldsmith.engines.training.attention import CannotSteer
 from goldsmith.engines.training.batches import Update, flat_batch
-from goldsmith.engines.training.policy import Policy, Way
+from goldsmith.engines.training.forward import Way
+from goldsmith.engines.training.policy import Policy
 from goldsmith.engines.training.rows import Node, Row
 from goldsmith.types.errors import BadInput
 

@@ -1,186 +1,33 @@
-"""The model being tuned: base, adapter, head; log-probabilities of labels; the reference; saving.
+"""The model being tuned: base, adapter, head; log-probabilities of labels; the reference."""
 
-Only safetensors are read and written, remote code never runs, and nothing is reported to anybody.
-"""
-
-import hashlib
-import json
-import os
-import tempfile
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
-from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 
 from goldsmith.engines.chat import Chat
-from goldsmith.engines.reward_form import NOTE, require_words, reward_form
-from goldsmith.engines.training import attention, losses, quantised
+from goldsmith.engines.training import losses, quantised
 from goldsmith.engines.training.adapters import Start, choose_weights, put_adapter
 from goldsmith.engines.training.batches import Batch
-from goldsmith.engines.training.settings import EndsIn, TrainingSettings
-from goldsmith.engines.training.vocabulary import ROWS, fit_vocabulary, rows_wanted
-from goldsmith.types.errors import BadInput, Unavailable
-
-os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
-
-Way = Literal["flat", "packed", "padded"]
-"""How rows are put before the model: `flat` steers attention itself and shares prompts; `packed` lets transformers
-mask by positions; `padded` gives each row a line of its own. Fastest first; a self-test picks the first exact one."""
+from goldsmith.engines.training.forward import Forward
+from goldsmith.engines.training.loading import load_model
+from goldsmith.engines.training.settings import TrainingSettings
+from goldsmith.engines.training.vocabulary import fit_vocabulary
+from goldsmith.types.errors import BadInput
 
 
-def _dtype(name: str) -> torch.dtype:
-    return {"float32": torch.float32, "bfloat16": torch.bfloat16}[name]
-
-
-def load_model(
-    base: str | Path,
-    *,
-    dtype: str = "float32",
-    device: str = "cpu",
-    adapter_base: str | Path | None = None,
-    four_bits: bool = False,
-    ends_in: EndsIn | None = None,
-) -> Any:
-    """A model in eval mode; an adapter folder comes merged with its base (`adapter_base`, where that is no longer where
-    training found it). `four_bits`: its linear layers quantised (see `quantised`). `ends_in`: what it must give; a
-    language model asked for a number gets a new head. None: what the folder says it is.
-
-    Raises:
-        Unavailable: nothing to load there. BadInput: an adapter for another base; a reward model asked for words.
-    """
-    from transformers.utils import logging
-
-    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
-    folder = Path(base)
-    if ends_in is None:
-        ends_in = "number" if reward_form(base) is not None else "words"
-    elif ends_in == "words":
-        require_words(base)
-    if (folder / "adapter_config.json").is_file():
-        return adapted(folder, dtype, device, adapter_base).merge_and_unload().eval()
-    more: dict[str, Any] = {}
-    if four_bits:
-        quantised.require_four_bits(device)
-        more = {"quantization_config": quantised.four_bits(), "device_map": {"": device}}
-    try:
-        model = _from_pretrained(str(base), ends_in, {"dtype": _dtype(dtype), **more})
-    except (OSError, ValueError, KeyError) as error:
-        raise Unavailable(
-            "the base model could not be loaded",
-            where=str(base),
-            found=str(error)[:300],
-            next_step="name a folder with config.json and safetensors weights, or a hub id that can be reached",
-        ) from error
-    except Exception as error:
-        if type(error).__name__ != "SafetensorError":
-            raise
-        raise Unavailable("a weight file of the base model is damaged", where=str(base), found=error) from error
-    placed: Any = model if four_bits else model.to(device)
-    return placed.eval()
-
-
-def _from_pretrained(base: str, ends_in: EndsIn, more: dict[str, Any]) -> Any:
-    from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification
-    from transformers.utils import logging
-
-    how: dict[str, Any] = {"use_safetensors": True, "trust_remote_code": False, **more}
-    if ends_in == "words":
-        return AutoModelForCausalLM.from_pretrained(base, **how)
-    was = logging.get_verbosity()
-    logging.set_verbosity_error()  # type: ignore[no-untyped-call]  # a language model has no such head yet: as wanted
-    try:
-        return AutoModelForSequenceClassification.from_pretrained(base, num_labels=1, **how)
-    finally:
-        logging.set_verbosity(was)
-
-
-def adapted(folder: Path, dtype: str = "float32", device: str = "cpu", base: str | Path | None = None) -> Any:
-    """A base with the adapter in `folder` on it, unmerged, as peft loads it.
-
-    Raises:
-        BadInput: an adapter for another base.
-    """
-    from peft import PeftModel
-
-    config = json.loads((folder / "adapter_config.json").read_text("utf-8"))
-    found = str(base or config["base_model_name_or_path"])
-    _check_base(folder, found)
-    ends_in: EndsIn = "words" if reward_form(folder) is None else "number"
-    model = load_model(found, dtype=dtype, device=device, ends_in=ends_in)
-    fit_vocabulary(model, rows_wanted(folder, NOTE))
-    return PeftModel.from_pretrained(model, str(folder)).eval()
-
-
-def _check_base(folder: Path, base: str) -> None:
-    note = folder / NOTE
-    if not note.is_file():
-        return
-    wanted = json.loads(note.read_text("utf-8")).get("base_digest")
-    if wanted is not None and wanted != base_digest(base):
-        raise BadInput(
-            "this adapter was trained on another base model",
-            where=str(folder),
-            found=f"{base} with digest {base_digest(base)}",
-            allowed=wanted,
-            next_step="put the base model it was trained on back in its place",
-        )
-
-
-def base_digest(base: str | Path) -> str:
-    """SHA-256 over names and bytes of a model folder's weights and config; of a hub id, over its cached snapshot."""
-    folder = Path(base)
-    if not folder.is_dir():
-        from huggingface_hub import snapshot_download
-
-        try:
-            folder = Path(snapshot_download(str(base), allow_patterns=["*.json", "*.safetensors"]))
-        except Exception as error:
-            raise Unavailable("the base model could not be reached", where=str(base), found=str(error)[:200]) from error
-    total = hashlib.sha256()
-    for path in sorted(folder.iterdir()):
-        if path.suffix == ".safetensors" or path.name in ("config.json", "adapter_config.json"):
-            with path.open("rb") as file:
-                total.update(f"{path.name}\0{hashlib.file_digest(file, 'sha256').hexdigest()}\n".encode())
-    return "sha256:" + total.hexdigest()
-
-
-def _decoder_of(model: Any) -> Any:
-    """The part of the model that makes hidden states, without its head.
-
-    Raises:
-        BadInput: it cannot be told from the rest.
-    """
-    candidates: list[Any] = [model.get_decoder(), getattr(model, "model", None)]
-    for found in candidates:
-        if found is not None and found is not model and found.get_output_embeddings() is None:
-            return found
-    raise BadInput(
-        "the model's decoder cannot be told from its head, so it cannot be trained here",
-        found=type(model).__name__,
-        next_step="report the architecture",
-    )
-
-
-class Policy:
-    """A model under training. `way` is how batches are put before it (see `Way`)."""
+class Policy(Forward):
+    """A model under training."""
 
     def __init__(self, model: Any, chat: Chat, settings: TrainingSettings, base: str) -> None:
+        inner = model.get_base_model() if hasattr(model, "get_base_model") else model
+        super().__init__(inner, chat.pad_id, settings)
         self.model, self.chat, self.base = model, chat, base
         self.start: Start | None = None  # of an adapter that took part of the base over
         self.settings = settings
-        self.device = next(model.parameters()).device
-        self.inner = model.get_base_model() if hasattr(model, "get_base_model") else model
-        self.is_adapter = model is not self.inner
-        self.plain_attention: str = self.inner.config._attn_implementation
-        self.way: Way = "padded"
-        self.segments_too = False  # layers may ask for more than the one kernel over all does
-        self._routing: dict[str, bool] = {}
-        self._routed: tuple[torch.Tensor, ...] | None = None
-        self.decoder = _decoder_of(self.inner)
-        self.mixed = settings.precision == "bfloat16_mixed"
+        self.is_adapter = model is not inner
         self._kept: dict[str, torch.Tensor] = {}
         self.value_head: torch.nn.Linear | None = None
         self.ends_in = settings.ends_in
@@ -190,17 +37,6 @@ class Policy:
                 found=type(self.inner).__name__,
                 allowed="a decoder whose sequence classifier has a `score` layer",
             )
-
-    @property
-    def shares(self) -> bool:
-        """Whether a prompt with several branches is computed once."""
-        return self.way == "flat"
-
-    def take(self, way: Way) -> None:
-        """Put batches before the model in this way from now on."""
-        attention.register()
-        self.inner.set_attn_implementation(attention.NAME if way == "flat" else self.plain_attention)
-        self.way = way
 
     def trainable(self) -> list[tuple[str, torch.nn.Parameter]]:
         """Names and tensors that are trained, in a fixed order."""
@@ -240,61 +76,6 @@ class Policy:
         cap = getattr(config, "final_logit_softcapping", None)
         own = module.weight if weight is None else weight
         return losses.Head(own, module.bias, scale, None if cap is None else float(cap))
-
-    def hidden(self, batch: Batch) -> torch.Tensor:
-        """Last hidden states at the labels' predictors [N, H], in the precision of matrix products."""
-        states_NH = self._hidden(batch)
-        return states_NH.to(torch.bfloat16) if self.mixed else states_NH
-
-    def _hidden(self, batch: Batch) -> torch.Tensor:
-        with torch.autocast(self.device.type, torch.bfloat16) if self.mixed else nullcontext():
-            if self.way == "padded":
-                return self._padded(batch)
-            extra = self._layout(batch) if self.way == "flat" else {}
-            out = self.decoder(
-                input_ids=batch.input_ids_T[None],
-                position_ids=batch.position_ids_T[None],
-                use_cache=False,
-                **extra,
-                **self._routing,
-            )
-            self._routed = getattr(out, "router_logits", None)
-            states: torch.Tensor = out.last_hidden_state[0].index_select(0, batch.predictors_N)
-            return states
-
-    def _layout(self, batch: Batch) -> dict[str, Any]:
-        """What tells the attention which token sees which: on a GPU in half precision for one kernel over all."""
-        half = self.mixed or self.settings.precision == "bfloat16"
-        if attention.HAS_VARLEN and self.device.type == "cuda" and half:
-            one = attention.varlen(batch.layout, self.device).as_arguments()
-            return one | {"layout": batch.layout} if self.segments_too else one
-        return {"layout": batch.layout}
-
-    def compile(self) -> str:
-        """Fuse each decoder layer with torch.compile, and say what was fused; shapes stay dynamic, so that batches of
-        any size share it. A model that keeps its layers elsewhere runs as it is."""
-        layers = getattr(self.decoder, "layers", None)
-        if layers is None:
-            return "nothing: this architecture does not list its decoder layers"
-        if self.segments_too:
-            return "nothing: layers that take their segments one by one would be compiled anew for every batch"
-        for layer in layers:
-            layer.compile(dynamic=True)
-        return "decoder layers"
-
-    def _padded(self, batch: Batch) -> torch.Tensor:
-        sizes = torch.tensor(batch.layout.lengths, device=self.device)
-        if any(parent >= 0 for parent in batch.layout.parents):
-            raise ValueError("a padded forward cannot share prompts")
-        width = int(sizes.max())
-        real_BT = torch.arange(width, device=self.device)[None] < sizes[:, None]
-        ids_BT = torch.full(real_BT.shape, self.chat.pad_id, dtype=torch.int64, device=self.device)
-        ids_BT[real_BT] = batch.input_ids_T
-        out = self.decoder(input_ids=ids_BT, attention_mask=real_BT.long(), use_cache=False, **self._routing)
-        routed = getattr(out, "router_logits", None)
-        self._routed = None if routed is None else tuple(r.reshape(-1, r.shape[-1])[real_BT.flatten()] for r in routed)
-        flat: torch.Tensor = out.last_hidden_state[real_BT]
-        return flat.index_select(0, batch.predictors_N)
 
     def logprobs(self, batch: Batch, temperature: float = 1.0) -> torch.Tensor:
         """Log-probability of each label [N], float32."""
@@ -422,53 +203,6 @@ class Policy:
             for name, parameter in mine.items():
                 parameter.copy_(tensors[name])
 
-    def save(self, folder: Path) -> None:
-        """Write what plain transformers or peft loads: weights, tokenizer, chat template, generation config, and a
-        note of the base an adapter belongs to."""
-        self.inner.set_attn_implementation(self.plain_attention)
-        if self.ends_in == "words":
-            config = self.inner.generation_config
-            config.eos_token_id = sorted(self.chat.stop_ids)
-            config.pad_token_id = self.chat.pad_id
-        else:
-            self.inner.config.pad_token_id = self.chat.pad_id  # transformers looks for the last token before it
-        if self.is_adapter:
-            self._save_adapter(folder)
-        else:
-            self.model.save_pretrained(str(folder), safe_serialization=True)
-        if self.ends_in == "words":
-            config.save_pretrained(str(folder))
-        self.chat.tokenizer.save_pretrained(str(folder))
-        note = {
-            "base": self.base,
-            "base_digest": base_digest(self.base),
-            "form": "adapter" if self.is_adapter else "full",
-            **({"makes": getattr(self.settings, "id", "reward_model")} if self.ends_in == "number" else {}),
-        }
-        if self.is_adapter and self.settings.new_tokens:
-            note[ROWS] = self.inner.get_input_embeddings().weight.shape[0]
-        if self.settings.adapter.kind == "qlora":
-            note["base_in"] = "nf4"
-        (folder / NOTE).write_text(json.dumps(note, indent=1, sort_keys=True) + "\n", "utf-8")
-        self.take(self.way)
-
-    def _save_adapter(self, folder: Path) -> None:
-        """As peft does; one that took part of the base over becomes a plain one (peft: 'PiSSA to LoRA')."""
-        if self.start is None:
-            self.model.save_pretrained(str(folder), safe_serialization=True, save_embedding_layers=False)
-        else:
-            with tempfile.TemporaryDirectory() as place:
-                first = Path(place) / "start"
-                with self.start.restored():
-                    self.model.save_pretrained(str(first), safe_serialization=True, save_embedding_layers=False)
-                self.model.save_pretrained(
-                    str(folder),
-                    safe_serialization=True,
-                    save_embedding_layers=False,
-                    path_initial_model_for_weight_conversion=str(first),
-                )
-        (folder / "README.md").unlink(missing_ok=True)  # peft's empty card
-
 
 def open_policy(base: str, chat: Chat, settings: TrainingSettings, *, seed: int, device: str = "cpu") -> Policy:
     """Load the base and put the adapter on it; the seed is set first, so that equal seeds give equal adapters.
@@ -502,21 +236,3 @@ def open_policy(base: str, chat: Chat, settings: TrainingSettings, *, seed: int,
     if settings.has_value_head:
         policy.add_value_head()
     return policy
-
-
-def merge(adapter_dir: Path, output_dir: Path, *, base: str | Path | None = None) -> Path:
-    """Write the whole model that an adapter and its base make (`base`: where that is now, if it has moved)."""
-    from transformers import AutoTokenizer, GenerationConfig
-
-    model = load_model(adapter_dir, adapter_base=base)
-    form = reward_form(adapter_dir)
-    if form is None:
-        model.generation_config = GenerationConfig.from_pretrained(str(adapter_dir))
-    else:
-        model.config.pad_token_id = AutoTokenizer.from_pretrained(str(adapter_dir)).pad_token_id
-    model.save_pretrained(str(output_dir), safe_serialization=True)
-    if form is not None:
-        note = json.dumps({"form": "full", "makes": form}, indent=1, sort_keys=True)
-        (output_dir / NOTE).write_text(note + "\n", "utf-8")
-    AutoTokenizer.from_pretrained(str(adapter_dir)).save_pretrained(str(output_dir))
-    return output_dir

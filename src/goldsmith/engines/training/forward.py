@@ -1,0 +1,117 @@
+"""A decoder and the ways of putting batches before it: flat with shared prompts, packed, or padded."""
+
+from contextlib import nullcontext
+from typing import Any, Literal
+
+import torch
+
+from goldsmith.engines.training import attention
+from goldsmith.engines.training.batches import Batch
+from goldsmith.engines.training.settings import TrainingSettings
+from goldsmith.types.errors import BadInput
+
+Way = Literal["flat", "packed", "padded"]
+"""How rows are put before the model: `flat` steers attention itself and shares prompts; `packed` lets transformers
+mask by positions; `padded` gives each row a line of its own. Fastest first; a self-test picks the first exact one."""
+
+
+def _decoder_of(model: Any) -> Any:
+    """The part of the model that makes hidden states, without its head.
+
+    Raises:
+        BadInput: it cannot be told from the rest.
+    """
+    candidates: list[Any] = [model.get_decoder(), getattr(model, "model", None)]
+    for found in candidates:
+        if found is not None and found is not model and found.get_output_embeddings() is None:
+            return found
+    raise BadInput(
+        "the model's decoder cannot be told from its head, so it cannot be trained here",
+        found=type(model).__name__,
+        next_step="report the architecture",
+    )
+
+
+class Forward:
+    """Batches through a model's decoder to the hidden states from which its labels are predicted.
+
+    `way` is how they are put before it. `inner` is the plain model within an adapter, or the model itself.
+    """
+
+    def __init__(self, inner: Any, pad_id: int, settings: TrainingSettings) -> None:
+        self.inner, self.pad_id = inner, pad_id
+        self.device = next(inner.parameters()).device
+        self.precision = settings.precision
+        self.mixed = settings.precision == "bfloat16_mixed"
+        self.plain_attention: str = inner.config._attn_implementation
+        self.way: Way = "padded"
+        self.segments_too = False  # layers may ask for more than the one kernel over all does
+        self.decoder = _decoder_of(inner)
+        self._routing: dict[str, bool] = {}
+        self._routed: tuple[torch.Tensor, ...] | None = None
+
+    @property
+    def shares(self) -> bool:
+        """Whether a prompt with several branches is computed once."""
+        return self.way == "flat"
+
+    def take(self, way: Way) -> None:
+        """Put batches before the model in this way from now on."""
+        attention.register()
+        self.inner.set_attn_implementation(attention.NAME if way == "flat" else self.plain_attention)
+        self.way = way
+
+    def hidden(self, batch: Batch) -> torch.Tensor:
+        """Last hidden states at the labels' predictors [N, H], in the precision of matrix products."""
+        states_NH = self._hidden(batch)
+        return states_NH.to(torch.bfloat16) if self.mixed else states_NH
+
+    def _hidden(self, batch: Batch) -> torch.Tensor:
+        with torch.autocast(self.device.type, torch.bfloat16) if self.mixed else nullcontext():
+            if self.way == "padded":
+                return self._padded(batch)
+            extra = self._layout(batch) if self.way == "flat" else {}
+            out = self.decoder(
+                input_ids=batch.input_ids_T[None],
+                position_ids=batch.position_ids_T[None],
+                use_cache=False,
+                **extra,
+                **self._routing,
+            )
+            self._routed = getattr(out, "router_logits", None)
+            states: torch.Tensor = out.last_hidden_state[0].index_select(0, batch.predictors_N)
+            return states
+
+    def _layout(self, batch: Batch) -> dict[str, Any]:
+        """What tells the attention which token sees which: on a GPU in half precision for one kernel over all."""
+        half = self.mixed or self.precision == "bfloat16"
+        if attention.HAS_VARLEN and self.device.type == "cuda" and half:
+            one = attention.varlen(batch.layout, self.device).as_arguments()
+            return one | {"layout": batch.layout} if self.segments_too else one
+        return {"layout": batch.layout}
+
+    def compile(self) -> str:
+        """Fuse each decoder layer with torch.compile, and say what was fused; shapes stay dynamic, so that batches of
+        any size share it. A model that keeps its layers elsewhere runs as it is."""
+        layers = getattr(self.decoder, "layers", None)
+        if layers is None:
+            return "nothing: this architecture does not list its decoder layers"
+        if self.segments_too:
+            return "nothing: layers that take their segments one by one would be compiled anew for every batch"
+        for layer in layers:
+            layer.compile(dynamic=True)
+        return "decoder layers"
+
+    def _padded(self, batch: Batch) -> torch.Tensor:
+        sizes = torch.tensor(batch.layout.lengths, device=self.device)
+        if any(parent >= 0 for parent in batch.layout.parents):
+            raise ValueError("a padded forward cannot share prompts")
+        width = int(sizes.max())
+        real_BT = torch.arange(width, device=self.device)[None] < sizes[:, None]
+        ids_BT = torch.full(real_BT.shape, self.pad_id, dtype=torch.int64, device=self.device)
+        ids_BT[real_BT] = batch.input_ids_T
+        out = self.decoder(input_ids=ids_BT, attention_mask=real_BT.long(), use_cache=False, **self._routing)
+        routed = getattr(out, "router_logits", None)
+        self._routed = None if routed is None else tuple(r.reshape(-1, r.shape[-1])[real_BT.flatten()] for r in routed)
+        flat: torch.Tensor = out.last_hidden_state[real_BT]
+        return flat.index_select(0, batch.predictors_N)
