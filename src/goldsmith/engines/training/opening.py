@@ -1,0 +1,185 @@
+"""Opens a job: device, data, model, plan and optimiser, each checked against the others before the first step."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from goldsmith.engines.chat import open_chat
+from goldsmith.engines.training import parallel
+from goldsmith.engines.training.adapters import what_is_tuned
+from goldsmith.engines.training.allocator import keep_pages
+from goldsmith.engines.training.batches import Plan
+from goldsmith.engines.training.data import TrainingData, plan_of, prepare_data
+from goldsmith.engines.training.guards import choose_way, never_seen
+from goldsmith.engines.training.job import Progress, TrainingJob
+from goldsmith.engines.training.loading import base_digest
+from goldsmith.engines.training.method import Method
+from goldsmith.engines.training.optimizer import build_optimizer
+from goldsmith.engines.training.policy import open_policy
+from goldsmith.engines.training.reinforcement.base import OnlineMethod
+from goldsmith.engines.training.rows import Row
+from goldsmith.engines.training.settings import TrainingSettings
+from goldsmith.engines.training.watching import Watch
+from goldsmith.trust.canonical import spec_text
+from goldsmith.trust.records import content_digest
+from goldsmith.types.errors import BadInput, Unavailable
+
+COMPILE_TOKENS = 20_000_000
+"""A run of so many tokens wins back the minute that compiling takes, on a model of a billion weights or so."""
+
+
+def _accelerator(job: TrainingJob) -> Any:
+    """The device and the trackers. Precision is torch's own autocast, so that runs of several kinds share a process."""
+    from accelerate import Accelerator
+
+    try:
+        accelerator = Accelerator(
+            cpu=job.device == "cpu", log_with=list(job.trackers) or None, project_dir=str(job.scratch_dir)
+        )
+    except ValueError as error:
+        raise BadInput("there is no such tracker", found=", ".join(job.trackers), allowed=str(error)) from error
+    missing = set(job.trackers) - {str(name) for name in accelerator.log_with} - {"all"}
+    if missing:
+        raise Unavailable(
+            "a tracker's package is not installed",
+            found=", ".join(sorted(missing)),
+            next_step="install it, or leave it out of trackers",
+        )
+    if job.device == "cuda" and accelerator.device.type != "cuda":
+        raise Unavailable(
+            "there is no CUDA device", found=str(accelerator.device), next_step="set device to cpu or auto"
+        )
+    return accelerator
+
+
+class Opened:
+    """One job with all that belongs to it."""
+
+    def __init__(self, job: TrainingJob) -> None:
+        self.job = job
+        self.method: Method = job.method
+        if not isinstance(job.method, TrainingSettings):
+            raise BadInput("the job's method is no training method", found=type(job.method).__name__)
+        self.settings: TrainingSettings = job.method
+        self.ranks = parallel.join(job.device)
+        if self.ranks.size > 1 and isinstance(job.method, OnlineMethod):
+            raise BadInput(
+                f"{self.method.id} samples and learns in one process",
+                found=f"{self.ranks.size} processes",
+                next_step="start it in one; methods that learn from given answers can be shared",
+            )
+        self.accelerator = _accelerator(job)
+        if self.accelerator.device.type == "cpu":
+            keep_pages()
+        self.chat = open_chat(job.base, self.settings.new_tokens)
+        self.data = self.ranks.first_before_others(self._data)
+        self._require_mixable()
+        self.policy = open_policy(
+            job.base, self.chat, self.settings, seed=job.seed, device=str(self.accelerator.device)
+        )
+        self.facts: dict[str, str | int] = dict(self.chat.facts)
+        self.facts |= what_is_tuned(self.policy.model, self.settings.adapter)
+        self.facts |= never_seen(self.chat.tokenizer, self.settings.new_tokens, self.data.train)
+        self.facts |= {"rows_weighted": n} if (n := sum(row.weight != 1.0 for row in self.data.train)) else {}
+        self.facts |= choose_way(self.policy, self.data.train, self.settings.max_length)
+        self.plan = self._plan()
+        self._compile()
+        self.optimizer = build_optimizer(
+            self.policy, self.settings, self.plan.steps * self.settings.optimizer_steps_per_step
+        )
+        self.watch = Watch(self.settings)
+        self.progress = Progress()
+        self.measured: tuple[int, float] | None = None  # the step and loss of the last validation here
+        self.contract = self._contract()
+        self._require_alike()
+        # Reference values belong to the base: they are taken before a checkpoint's weights come in, also when going on.
+        self.prepared = self._prepared((*self.data.train, *self.data.validation))
+
+    def _require_mixable(self) -> None:
+        """The method can mix, and what is bounded can be watched. Errors: BadInput."""
+        if self.settings.mix and isinstance(self.job.method, OnlineMethod):
+            raise BadInput(
+                f"{self.method.id} learns from the model's own answers, so that nothing can be mixed in",
+                where="mix",
+                next_step="leave mix out, and bound the divergence instead (kl_at_most)",
+            )
+        if self.settings.trust_weighting and (self.job.trust is None or isinstance(self.job.method, OnlineMethod)):
+            raise BadInput(
+                "trust_weighting has nothing to go by",
+                where="trust_weighting",
+                found="a method that learns from its own answers" if self.job.trust is not None else "no findings",
+                allowed="a method that learns from the rows of a checked release",
+            )
+        aside = {row.part for row in self.data.validation}
+        for one in self.settings.mix:
+            if one.rise_at_most is not None and one.part not in aside:
+                raise BadInput(
+                    f"the loss on {one.part} is bounded, but none of its rows is set aside to be watched",
+                    where="mix, rise_at_most",
+                    found=f"{sum(row.part == one.part for row in self.data.train)} rows, all trained on",
+                    next_step="set a larger validation_share, or leave rise_at_most out",
+                )
+
+    def _data(self) -> TrainingData:
+        job = self.job
+        return prepare_data(
+            self.method,
+            self.settings,
+            self.chat,
+            job.records,
+            job.validation,
+            job.row_names,
+            job.cache_dir or job.scratch_dir / "tokens",
+            job.trust,
+        )
+
+    def _require_alike(self) -> None:
+        """Processes that train together began alike."""
+        if self.ranks.size == 1:
+            return
+        self.facts["processes"] = self.ranks.size
+        run = {**self.contract, "batching": self.policy.way, "torch": torch.__version__}
+        self.ranks.require_equal("run", run)
+        self.ranks.require_equal("weights", parallel.fingerprint(self.policy.trainable()))
+
+    def _prepared(self, rows: Sequence[Row]) -> Any:
+        method = self.job.method
+        if not isinstance(method, OnlineMethod):
+            return self.method.prepare(self.policy, rows, self.plan)
+        records = {content_digest(record): record for record in (*self.job.records, *(self.job.validation or ()))}
+        return method.prepare(self.policy, rows, self.plan, records)
+
+    def _plan(self) -> Plan:
+        plan = plan_of(
+            self.settings, self.data.train, self.job.seed, device=self.policy.device.type, share=self.policy.shares
+        )
+        return replace(plan, processes=self.ranks.size)
+
+    def _compile(self) -> None:
+        tokens = self.plan.steps * self.plan.rows_per_update * sum(row.tokens for row in self.data.train)
+        long = tokens / len(self.data.train) >= COMPILE_TOKENS and self.policy.device.type == "cuda"
+        if self.settings.compile == "on" or (self.settings.compile == "auto" and long):
+            self.facts["compiled"] = self.policy.compile()
+
+    def _contract(self) -> dict[str, str]:
+        return {
+            "method": f"{self.method.id} version {self.method.version}",
+            "settings": spec_text(self.settings),
+            "seed": str(self.job.seed),
+            "data": self.data.digest,
+            "base": base_digest(self.job.base),
+            "tokenizer": self.chat.tokenizer_digest,
+            "chat_template": self.chat.template_digest,
+            "device": self.policy.device.type,
+        }
+
+    @property
+    def checkpoints_dir(self) -> Path:
+        return self.job.scratch_dir / "checkpoints"
+
+    @property
+    def best_dir(self) -> Path:
+        return self.job.scratch_dir / "best"
