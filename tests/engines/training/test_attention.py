@@ -5,10 +5,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from goldsmith.engines.chat import Chat
 from goldsmith.engines.training import attention, guards
-from goldsmith.engines.training.batches import flat_batch
+from goldsmith.engines.training.batches import Layout, flat_batch
+from goldsmith.engines.training.flex import Tree
 from goldsmith.engines.training.guards import choose_way
 from goldsmith.engines.training.policy import Policy
 from goldsmith.engines.training.rows import Node, Row
@@ -159,7 +162,9 @@ def test_a_model_whose_batches_differ_is_refused(tiny: Any, monkeypatch: pytest.
 
 
 def varlen_by_hand(q: Any, k: Any, v: Any, cu_q: Any, cu_k: Any, max_q: int, max_k: int, **named: Any) -> torch.Tensor:
-    """What the flash kernel for segments of different lengths promises: causal, aligned to the end."""
+    """What the flash kernel for segments of different lengths promises: causal, a window, both aligned to the end."""
+    back, ahead = named.get("window_size", (-1, 0))
+    assert ahead == 0
     assert max_q == int(cu_q.diff().max())
     assert max_k == int(cu_k.diff().max())
     out = torch.empty_like(q)
@@ -168,45 +173,110 @@ def varlen_by_hand(q: Any, k: Any, v: Any, cu_q: Any, cu_k: Any, max_q: int, max
         query, key, value = (t.transpose(0, 1) for t in (q[a:b], k[c:d], v[c:d]))
         key, value = key.repeat_interleave(groups, 0), value.repeat_interleave(groups, 0)
         seen = torch.ones(b - a, d - c, dtype=torch.bool).tril((d - c) - (b - a))
+        if back >= 0:
+            seen = seen.triu((d - c) - (b - a) - back)
         mixed = torch.nn.functional.scaled_dot_product_attention(query, key, value, seen, scale=named["scale"])
         out[a:b] = mixed.transpose(0, 1)
     return out
 
 
-@pytest.mark.parametrize("share", [True, False])
-def test_the_layout_for_one_kernel_gives_what_the_segments_give(
-    tiny: Any, monkeypatch: pytest.MonkeyPatch, share: bool
+KINDS: dict[str, tuple[str, dict[str, Any]]] = {
+    "full": ("llama", {}),
+    "windows": ("mistral", {"sliding_window": 4}),
+    "caps": ("gemma2", {"sliding_window": 6, "attn_logit_softcapping": 2.0}),
+    "sinks": ("gpt_oss", {"sliding_window": 5, "num_local_experts": 4, "num_experts_per_tok": 2}),
+}
+
+
+def as_tree(layout: Layout) -> dict[str, Any]:
+    return {"layout": layout, "tree": Tree(layout, torch.device("cpu"))}
+
+
+def as_varlen(layout: Layout) -> dict[str, Any]:
+    return attention.varlen(layout, torch.device("cpu")).as_arguments()
+
+
+def compare_with_segments(
+    policy: Policy, monkeypatch: pytest.MonkeyPatch, batch: Any, told: Any, *, gradients: bool = True
 ) -> None:
-    policy = policy_of(tiny, "llama", {})
     policy.model.eval()
     policy.take("flat")
-    batch = flat_batch(rows(), range(4), share=share)
+    policy.model.requires_grad_(gradients)
+    wanted = [p for _, p in policy.trainable()]
 
     def run() -> tuple[torch.Tensor, list[torch.Tensor]]:
-        found = policy.logprobs(batch)
-        return found.detach(), list(torch.autograd.grad(found.sum(), [p for _, p in policy.trainable()]))
+        with torch.set_grad_enabled(gradients):
+            found = policy.logprobs(batch)
+            return found.detach(), list(torch.autograd.grad(found.sum(), wanted)) if gradients else []
 
     segments = run()
     monkeypatch.setattr(attention, "varlen_attn", varlen_by_hand)
-    monkeypatch.setattr(
-        Policy, "_layout", lambda self, b: attention.varlen(b.layout, torch.device("cpu")).as_arguments()
-    )
+    monkeypatch.setattr(Policy, "_layout", lambda self, b: told(b.layout))
     kernel = run()
     torch.testing.assert_close(kernel[0], segments[0], rtol=1e-5, atol=1e-5)
     for a, b in zip(kernel[1], segments[1], strict=True):
-        torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("share", [True, False])
+@pytest.mark.parametrize("kind", ["full", "windows"])
+def test_the_layout_for_one_kernel_gives_what_the_segments_give(
+    tiny: Any, monkeypatch: pytest.MonkeyPatch, share: bool, kind: str
+) -> None:
+    name, changes = KINDS[kind]
+    batch = flat_batch(rows(), range(4), share=share)
+    compare_with_segments(policy_of(tiny, name, changes), monkeypatch, batch, as_varlen)
+
+
+@pytest.mark.parametrize("share", [True, False])
+@pytest.mark.parametrize("kind", sorted(KINDS))
+def test_flex_attention_gives_the_values_that_the_segments_give(
+    tiny: Any, monkeypatch: pytest.MonkeyPatch, share: bool, kind: str
+) -> None:
+    name, changes = KINDS[kind]
+    batch = flat_batch(rows(), range(4), share=share)
+    compare_with_segments(policy_of(tiny, name, changes), monkeypatch, batch, as_tree, gradients=False)
+
+
+@given(st.data())
+def test_the_blocks_and_the_tree_say_who_sees_whom(data: st.DataObject) -> None:
+    lengths = data.draw(st.lists(st.integers(1, 200), min_size=1, max_size=6))
+    parents = tuple(data.draw(st.integers(-1, i - 1)) for i in range(len(lengths)))
+    layout = Layout(tuple(lengths), parents)
+    window = data.draw(st.one_of(st.none(), st.integers(1, 300)))
+    tokens = sum(lengths)
+    wanted = np.zeros((tokens, tokens), dtype=bool)
+    starts = np.concatenate([[0], np.cumsum(lengths)])
+    for segment in range(len(lengths)):
+        path = np.concatenate([np.arange(starts[s], starts[s + 1]) for s in (*layout.ancestors(segment), segment)])
+        for query in range(starts[segment], starts[segment + 1]):
+            before = path[: np.flatnonzero(path == query)[0] + 1]
+            wanted[query, before if window is None else before[-window:]] = True
+    mask = Tree(layout, torch.device("cpu")).mask(window)
+    at = torch.arange(tokens)
+    found = mask.mask_mod(0, 0, at[:, None], at[None, :]).numpy()
+    assert (found == wanted).all()
+    blocks = mask.to_dense()[0, 0].bool().numpy()
+    for i, j in zip(*np.nonzero(wanted), strict=True):
+        assert blocks[i // 128, j // 128]
 
 
 def test_the_kernel_refuses_what_it_cannot_do(tiny: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    policy = policy_of(tiny, "mistral", {"sliding_window": 4})
+    name, changes = KINDS["caps"]
+    policy = policy_of(tiny, name, changes)
     policy.take("flat")
-    assert not policy.segments_too
     monkeypatch.setattr(attention, "varlen_attn", varlen_by_hand)
-    monkeypatch.setattr(
-        Policy, "_layout", lambda self, b: attention.varlen(b.layout, torch.device("cpu")).as_arguments()
-    )
-    with pytest.raises(attention.CannotSteer, match="sliding_window"):
+    monkeypatch.setattr(Policy, "_layout", lambda self, b: as_varlen(b.layout))
+    with pytest.raises(attention.CannotSteer, match="soft cap"):
         policy.logprobs(flat_batch(rows(), range(4)))
+
+
+def test_without_windows_in_the_kernel_such_layers_are_taken_apart(tiny: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    name, changes = KINDS["windows"]
+    policy = policy_of(tiny, name, changes)
+    monkeypatch.setattr(guards, "HAS_WINDOWS", False)
+    choose_way(policy, rows()[:2], 32)
+    assert policy.segments_too
 
 
 def test_layers_the_kernel_cannot_do_take_their_segments(tiny: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -223,6 +293,8 @@ def test_layers_the_kernel_cannot_do_take_their_segments(tiny: Any, monkeypatch:
     batch = flat_batch(rows(), range(4))
     segments = policy.logprobs(batch).detach()
     monkeypatch.setattr(attention, "varlen_attn", counted)
+    monkeypatch.setattr(attention, "HAS_WINDOWS", False)
+    monkeypatch.setattr(attention, "_VARLEN_TAKES", frozenset({"is_causal"}))
     policy.segments_too = True
     assert policy.compile().startswith("nothing")
     both = {"layout": batch.layout} | attention.varlen(batch.layout, torch.device("cpu")).as_arguments()

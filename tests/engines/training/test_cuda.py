@@ -41,12 +41,27 @@ def rows() -> list[Row]:
     return [*plain, *pairs]
 
 
-def policy_of(tiny: Any, kind: str) -> Policy:
+SINKS = {"num_local_experts": 4, "num_experts_per_tok": 2, "initializer_range": 0.2}
+WINDOWS: dict[str, dict[str, Any]] = {
+    "mistral": {"sliding_window": 50},
+    "gemma3_text": {"sliding_window": 50, "layer_types": ["sliding_attention", "full_attention", "sliding_attention"]},
+    "gemma2": {"sliding_window": 50, "attn_logit_softcapping": 5.0},
+    "gpt_oss": {"sliding_window": 50, **SINKS},
+}
+"""Layers that look back over fewer tokens than a row has; the last two also ask for soft caps and for sinks."""
+
+
+def policy_of(tiny: Any, kind: str, changes: dict[str, Any] | None = None, precision: str = "bfloat16_mixed") -> Policy:
     from transformers import AutoConfig, AutoModelForCausalLM
 
     torch.manual_seed(0)
-    model = AutoModelForCausalLM.from_config(AutoConfig.for_model(kind, **COMMON)).float().cuda()
-    return Policy(model.train(), Chat(tiny.tokenizer()), Sft(precision="bfloat16_mixed"), "unused")
+    config = AutoConfig.for_model(kind, **COMMON | (changes or {}))
+    model = AutoModelForCausalLM.from_config(config).float().cuda()
+    if kind == "gpt_oss":
+        with torch.no_grad():
+            for layer in model.model.layers:
+                layer.self_attn.sinks.normal_()
+    return Policy(model.train(), Chat(tiny.tokenizer()), Sft(precision=precision), "unused")
 
 
 def values(policy: Policy) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
@@ -79,6 +94,28 @@ def test_one_kernel_equals_the_segments(tiny: Any, monkeypatch: pytest.MonkeyPat
         assert distance(found[0], segments[0]) < 5e-3
         for name, grad in segments[1].items():
             assert distance(found[1][name], grad) < 5e-2, name
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16_mixed"])
+@pytest.mark.parametrize("kind", sorted(WINDOWS))
+def test_windows_caps_and_sinks_equal_the_segments(tiny: Any, kind: str, precision: str) -> None:
+    if precision != "float32" and kind == "gpt_oss":
+        pytest.skip("no CUDA device")  # its experts are chosen anew at every rounding
+    policy = policy_of(tiny, kind, WINDOWS[kind], precision)
+    facts = choose_way(policy, rows(), 1024)
+    assert facts["batching"] == "flat"
+    assert "flex_attention" not in facts
+    told = policy._layout(flat_batch(rows(), range(5)))
+    assert ("tree" in told) == (precision == "float32" or kind in ("gemma2", "gpt_oss"))
+    fused = values(policy)
+    plain = policy_of(tiny, kind, WINDOWS[kind], precision)
+    plain.take("flat")
+    plain._layout = lambda batch: {"layout": batch.layout}  # type: ignore[method-assign]
+    segments = values(plain)
+    loose = 1 if precision == "float32" else 5
+    assert distance(fused[0], segments[0]) < 1e-3 * loose
+    for name, grad in segments[1].items():
+        assert distance(fused[1][name], grad) < 1e-2 * loose, name
 
 
 def test_fused_losses_equal_the_plain_ones(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,9 +4,10 @@ Each segment attends to itself causally and to its ancestors whole (a tree; with
 registered with transformers as an attention implementation, so it serves every architecture that takes its attention
 from there; `goldsmith.engines.training.guards` proves on the actual model that a packed row equals the row alone.
 
-Two ways of computing the same: a call of scaled-dot-product attention for each segment (any device and precision), or
-one variable-length flash kernel for all segments (CUDA, half precision), for which each segment's keys are laid out
-behind those of its ancestors: its causal mask is aligned to the end, which is what a branch of a tree needs.
+Three ways of computing the same. A call of scaled-dot-product attention for each segment: any device and precision.
+One variable-length flash kernel for all segments (CUDA, half precision), for which each segment's keys are laid out
+behind those of its ancestors: its causal mask, and its sliding window, are aligned to the end, which is what a branch
+of a tree needs. FlexAttention (CUDA), for layers that ask for what that kernel does not do (see `flex`).
 """
 
 import inspect
@@ -18,6 +19,7 @@ import torch
 import torch.nn.functional as F
 
 from goldsmith.engines.training.batches import Layout
+from goldsmith.engines.training.flex import Tree, flex
 
 try:
     from torch.nn.attention.varlen import varlen_attn
@@ -26,8 +28,8 @@ except ImportError:  # torch before 2.10
 
 NAME: Final = "goldsmith_flat"
 _VARLEN_TAKES: Final = frozenset(inspect.signature(varlen_attn).parameters) if varlen_attn is not None else frozenset()
-_CAUSAL: Final[dict[str, Any]] = {"window_size": (-1, 0)} if "window_size" in _VARLEN_TAKES else {"is_causal": True}
 HAS_VARLEN: Final = varlen_attn is not None
+HAS_WINDOWS: Final = "window_size" in _VARLEN_TAKES
 
 
 class CannotSteer(ValueError):
@@ -75,7 +77,12 @@ def varlen(layout: Layout, device: torch.device) -> Varlen:
 
 
 def _varlen_attention(
-    query_BHTD: torch.Tensor, key_BHTD: torch.Tensor, value_BHTD: torch.Tensor, scaling: float | None, at: Varlen
+    query_BHTD: torch.Tensor,
+    key_BHTD: torch.Tensor,
+    value_BHTD: torch.Tensor,
+    scaling: float | None,
+    window: int | None,
+    at: Varlen,
 ) -> torch.Tensor:
     """[B, T, H, D] by one flash kernel over all segments; B is 1."""
     # Rotary embeddings leave float32 queries under autocast; the kernel wants all three in half precision.
@@ -84,7 +91,8 @@ def _varlen_attention(
     if at.gather_K is not None:
         key, value = key.index_select(0, at.gather_K), value.index_select(0, at.gather_K)
     groups = query.shape[1] // key.shape[1]
-    named: dict[str, Any] = {"scale": scaling, **_CAUSAL}
+    back = -1 if window is None else window - 1
+    named: dict[str, Any] = {"scale": scaling, **({"window_size": (back, 0)} if HAS_WINDOWS else {"is_causal": True})}
     if groups > 1 and "enable_gqa" in _VARLEN_TAKES:
         named["enable_gqa"] = True
     elif groups > 1:
@@ -141,24 +149,29 @@ def flat_attention(
     dropout: float = 0.0,
     scaling: float | None = None,
     layout: Layout | None = None,
+    tree: Tree | None = None,
     **other: Any,
 ) -> tuple[torch.Tensor, None]:
     """The attention function transformers calls; B is 1. Returns [B, T, H, D].
 
-    The layout comes as `layout`, or as the fields of `Varlen`, for the variable-length kernel; with both, a layer that
-    asks for what the kernel does not do takes its segments one by one.
+    The layout comes as `layout`, or as the fields of `Varlen`, for the variable-length kernel. A layer that asks for
+    what the kernel does not do takes FlexAttention where the layout is there as `tree` too, else its segments one by
+    one.
 
     Raises:
         CannotSteer: the model asks for something that is not done here: a position bias; of the kernel, also a soft
-            cap, sinks, or a window shorter than a row.
+            cap, sinks, or dropout.
     """
     asked = _asked(other)
     if "varlen_cu_q_S1" in other:
         at = Varlen(**{name: other[f"varlen_{name}"] for name in Varlen._fields})
-        if not asked.explicit and (asked.window is None or at.max_k <= asked.window) and not dropout:
-            return _varlen_attention(query_BHTD, key_BHTD, value_BHTD, scaling, at), None
+        window = None if asked.window is None or at.max_k <= asked.window else asked.window
+        if not asked.explicit and not dropout and (window is None or HAS_WINDOWS):
+            return _varlen_attention(query_BHTD, key_BHTD, value_BHTD, scaling, window, at), None
         if layout is None:
-            raise CannotSteer("the variable-length kernel does no dropout, soft cap, sinks or short sliding_window")
+            raise CannotSteer("the variable-length kernel does no dropout, soft cap or sinks")
+    if tree is not None and not dropout:
+        return flex(query_BHTD, key_BHTD, value_BHTD, tree, scaling=scaling, **asked._asdict()), None
     if layout is None:
         raise CannotSteer("the model does not hand the layout on to its attention")
     groups = query_BHTD.shape[1] // key_BHTD.shape[1]

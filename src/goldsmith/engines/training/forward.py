@@ -7,6 +7,7 @@ import torch
 
 from goldsmith.engines.training import attention
 from goldsmith.engines.training.batches import Batch
+from goldsmith.engines.training.flex import Tree
 from goldsmith.engines.training.settings import TrainingSettings
 from goldsmith.types.errors import BadInput
 
@@ -46,6 +47,7 @@ class Forward:
         self.plain_attention: str = inner.config._attn_implementation
         self.way: Way = "padded"
         self.segments_too = False  # layers may ask for more than the one kernel over all does
+        self.flex = self.device.type == "cuda"  # such layers take FlexAttention
         self.decoder = _decoder_of(inner)
         self._routing: dict[str, bool] = {}
         self._routed: tuple[torch.Tensor, ...] | None = None
@@ -85,10 +87,13 @@ class Forward:
     def _layout(self, batch: Batch) -> dict[str, Any]:
         """What tells the attention which token sees which: on a GPU in half precision for one kernel over all."""
         half = self.mixed or self.precision == "bfloat16"
-        if attention.HAS_VARLEN and self.device.type == "cuda" and half:
-            one = attention.varlen(batch.layout, self.device).as_arguments()
-            return one | {"layout": batch.layout} if self.segments_too else one
-        return {"layout": batch.layout}
+        one_kernel = attention.HAS_VARLEN and self.device.type == "cuda" and half
+        told: dict[str, Any] = attention.varlen(batch.layout, self.device).as_arguments() if one_kernel else {}
+        if self.segments_too or not one_kernel:
+            told["layout"] = batch.layout
+            if self.flex:
+                told["tree"] = Tree(batch.layout, self.device)
+        return told
 
     def compile(self) -> str:
         """Fuse each decoder layer with torch.compile, and say what was fused; shapes stay dynamic, so that batches of

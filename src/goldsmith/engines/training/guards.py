@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from goldsmith.engines.training.attention import CannotSteer
+from goldsmith.engines.training.attention import HAS_WINDOWS, CannotSteer
 from goldsmith.engines.training.batches import Update, flat_batch
 from goldsmith.engines.training.forward import Way
 from goldsmith.engines.training.policy import Policy
@@ -117,7 +117,7 @@ def choose_way(policy: Policy, rows: Sequence[Row], max_length: int) -> dict[str
     probe = _probe(rows)
     facts: dict[str, str] = {}
     window = getattr(policy.inner.config.get_text_config(), "sliding_window", None)
-    policy.segments_too = window is not None and window < max_length
+    policy.segments_too = window is not None and window < max_length and not HAS_WINDOWS
     with policy.evaluating():
         policy.take("padded")
         mixed, policy.mixed = policy.mixed, False
@@ -132,6 +132,8 @@ def choose_way(policy: Policy, rows: Sequence[Row], max_length: int) -> dict[str
             facts[f"packed_equals_alone_{way}"] = apart if isinstance(apart, str) else f"{float(apart.max()):.1e}"
             if not isinstance(apart, str) and float(apart.max()) <= largest and float(apart.mean()) <= mean:
                 facts["batching"] = way
+                if policy.device.type == "cuda" and not policy.flex:
+                    facts["flex_attention"] = "could not be compiled here: segments go one by one"
                 policy.mixed = mixed
                 return facts
     raise BadInput(
@@ -176,6 +178,11 @@ def _difference(
         return _difference(policy, probe, alone, way, max_length)
     except (TypeError, NotImplementedError) as error:
         return f"not possible ({str(error)[:80]})"
+    except torch._dynamo.exc.TorchDynamoException:
+        if not policy.flex:
+            raise
+        policy.flex = False  # said among the facts of the run
+        return _difference(policy, probe, alone, way, max_length)
     return (packed - torch.cat(list(alone))).abs()
 
 
