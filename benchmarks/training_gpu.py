@@ -2,13 +2,17 @@
 
 Run: `python benchmarks/training_gpu.py [--repeats 3] [--updates 12]`. Writes `benchmarks/results/training_gpu.json`.
 Everything happens in one process and the tools take turns; each is warmed up first, so that compiling and loading stay
-out of the times. TRL runs in several settings and the fastest counts (flex attention is not among them: compiling it
-for every new length did not end within 100 seconds). A time covers a whole run over the same rows:
-updates, and for DPO the reference log-probabilities too.
+out of the times. TRL runs in several settings and the fastest counts: padded, and without padding over torch's own
+variable-length flash kernel (the flash-attn package has to be built on the machine; the kernel is the same algorithm),
+each with and without Liger's fused kernels where they are installed. Flex attention is not among them: compiling it for
+every new length did not end within 100 seconds. A time covers a whole run over the same rows: updates, and for DPO the
+reference log-probabilities too.
 """
 
 import argparse
 import gc
+import inspect
+import itertools
 import os
 import statistics
 import tempfile
@@ -149,14 +153,64 @@ def run_ours(kind: str, rows: list[dict[str, list[int]]], options: argparse.Name
 
 PEERS: dict[str, dict[str, dict[str, Any]]] = {
     "sft": {
-        "padded": {"batch": 8, "attention": "sdpa", "packing": False},
-        "packed_sdpa": {"batch": 4, "attention": "sdpa", "packing": True},
+        "padded": {"batch": 8},
+        "padded_liger": {"batch": 8, "liger": True},
+        "packed_varlen": {"batch": 4, "attention": "peer_varlen", "packing": True},
+        "packed_varlen_liger": {"batch": 4, "attention": "peer_varlen", "packing": True, "liger": True},
     },
-    "dpo": {
-        "padded": {"batch": 4, "attention": "sdpa", "precompute": False},
-        "padded_precomputed": {"batch": 4, "attention": "sdpa", "precompute": True},
+    "dpo": {  # TRL 1.16 says that `padding_free` is switched off for DPO, and pads
+        "padded_precomputed": {"batch": 4, "precompute": True},
+        "padded_liger": {"batch": 4, "liger": True},
     },
 }
+
+
+class PeerVarlen:
+    """Attention for the peer over rows laid end to end, as flash-attn gives it: cut where positions begin anew. Where
+    they begin is found once for a batch, not in each layer."""
+
+    def __init__(self) -> None:
+        self.seen: tuple[Any, Any, int] = (None, None, 0)
+
+    def _cuts(self, positions_1T: torch.Tensor) -> tuple[torch.Tensor, int]:
+        if self.seen[0] is not positions_1T:
+            starts = (positions_1T.flatten() == 0).nonzero().flatten()
+            ends = torch.tensor([positions_1T.numel()], device=starts.device)
+            cu = torch.cat([starts, ends]).int()
+            self.seen = (positions_1T, cu, int(cu.diff().max()))
+        return self.seen[1], self.seen[2]
+
+    def __call__(self, _module: Any, q: Any, k: Any, v: Any, _mask: Any, **named: Any) -> tuple[torch.Tensor, None]:
+        cu, longest = self._cuts(named["position_ids"])
+        query, key, value = (t[0].transpose(0, 1).to(torch.bfloat16) for t in (q, k, v))
+        if not q.is_cuda:
+            return _by_hand(query, key, value, cu, named["scaling"]), None
+        from torch.nn.attention.varlen import varlen_attn
+
+        takes = inspect.signature(varlen_attn).parameters
+        more: dict[str, Any] = {"window_size": (-1, 0)} if "window_size" in takes else {"is_causal": True}
+        if "enable_gqa" in takes:
+            more["enable_gqa"] = True
+        else:
+            groups = query.shape[1] // key.shape[1]
+            key, value = key.repeat_interleave(groups, 1), value.repeat_interleave(groups, 1)
+        out: Any = varlen_attn(
+            query.contiguous(), key.contiguous(), value.contiguous(), cu, cu, longest, longest,
+            scale=named["scaling"], **more,
+        )  # fmt: skip
+        return out[None], None
+
+
+def _by_hand(query: Any, key: Any, value: Any, cu: torch.Tensor, scaling: float) -> torch.Tensor:
+    """For trying this file on a CPU."""
+    groups, parts = query.shape[1] // key.shape[1], []
+    for a, b in itertools.pairwise(cu.tolist()):
+        q, k, v = (t[a:b].transpose(0, 1) for t in (query, key, value))
+        k, v = k.repeat_interleave(groups, 0), v.repeat_interleave(groups, 0)
+        parts.append(
+            torch.nn.functional.scaled_dot_product_attention(q, k, v, is_causal=True, scale=scaling).transpose(0, 1)
+        )
+    return torch.cat(parts)[None]
 
 
 def run_peer(kind: str, rows: list[dict[str, list[int]]], options: argparse.Namespace, setting: dict[str, Any]) -> Any:
@@ -185,8 +239,10 @@ def run_peer(kind: str, rows: list[dict[str, list[int]]], options: argparse.Name
         "activation_checkpointing": False,
         "train_sampling_strategy": "sequential",
         "disable_tqdm": True,
+        "use_liger_kernel": setting.get("liger", False),
     }
-    model = make_model(options, setting["attention"])
+    attention = setting.get("attention", "sdpa")
+    model = make_model(options, attention)
     with tempfile.TemporaryDirectory() as folder:
         if kind == "sft":
             data = Dataset.from_list(
@@ -212,7 +268,7 @@ def run_peer(kind: str, rows: list[dict[str, list[int]]], options: argparse.Name
             dummy = Dataset.from_list([{"prompt": "a", "chosen": " a", "rejected": " a"}])
             trainer = trl.DPOTrainer(
                 model=model,
-                ref_model=make_model(options),
+                ref_model=make_model(options, attention),
                 args=config,
                 train_dataset=dummy,
                 processing_class=plain_tokenizer(),
@@ -332,6 +388,9 @@ def main() -> None:
     parser.add_argument("--no-compile", dest="compile", action="store_false")
     options = parser.parse_args()
     torch.set_float32_matmul_precision("high")
+    from transformers import AttentionInterface
+
+    AttentionInterface.register("peer_varlen", PeerVarlen())
     comparisons = [Comparison(kind, options) for kind in options.kinds.split(",")]
     for number in range(options.repeats + 1):
         for one in comparisons:

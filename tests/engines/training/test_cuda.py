@@ -10,6 +10,7 @@ from goldsmith.engines.chat import Chat
 from goldsmith.engines.training import attention
 from goldsmith.engines.training.batches import flat_batch
 from goldsmith.engines.training.guards import choose_way
+from goldsmith.engines.training.offload import Offload
 from goldsmith.engines.training.policy import Policy
 from goldsmith.engines.training.rows import Node, Row
 from goldsmith.methods.sft import Sft
@@ -116,6 +117,30 @@ def test_windows_caps_and_sinks_equal_the_segments(tiny: Any, kind: str, precisi
     assert distance(fused[0], segments[0]) < 1e-3 * loose
     for name, grad in segments[1].items():
         assert distance(fused[1][name], grad) < 1e-2 * loose, name
+
+
+def test_offloaded_activations_give_the_same_gradients_in_less_memory(tiny: Any) -> None:
+    rng = np.random.default_rng(5)
+    long = [Row((Node(rng.integers(2, 512, size=4000).astype(np.int32), np.ones(4000, bool)),), "r", "r")]
+
+    def run(offload: bool) -> tuple[list[torch.Tensor], int]:
+        policy = policy_of(tiny, "llama", {"num_hidden_layers": 12})
+        policy.model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+        policy.take("flat")
+        policy.offload = Offload(policy.device) if offload else None
+        torch.cuda.synchronize()
+        torch.cuda.reset_peak_memory_stats()
+        before = torch.cuda.memory_allocated()
+        hidden = policy.hidden(flat_batch(long, [0]).to(policy.device))
+        held = torch.cuda.memory_allocated() - before
+        grads = torch.autograd.grad(hidden.float().square().mean(), [p for _, p in policy.trainable()])
+        return list(grads), held
+
+    kept, away = run(False), run(True)
+    for a, b in zip(kept[0], away[0], strict=True):
+        assert torch.equal(a, b)
+    layers = 12 * 4000 * 256 * 4
+    assert kept[1] - away[1] > 0.7 * layers
 
 
 def test_fused_losses_equal_the_plain_ones(monkeypatch: pytest.MonkeyPatch) -> None:

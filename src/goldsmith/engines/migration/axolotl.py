@@ -39,8 +39,9 @@ def read_axolotl(draft: Draft, devices: int) -> None:
             draft.note(key, "changed", f"{what} comes {every} here", next_step="set evaluate_every, checkpoint_every")
     _precision(draft)
     on = given.get("gradient_checkpointing", False)
-    text = "activations are computed again, not moved to the CPU" if isinstance(on, str) and not truth(on) else ""
-    trainer_keys.read_checkpointing(draft, "gradient_checkpointing", bool(on) and on != "false", text)
+    trainer_keys.read_checkpointing(draft, "gradient_checkpointing", bool(on) and on != "false")
+    if on == "offload" or (on and truth(given.get("activation_offloading"))):
+        draft.put("gradient_checkpointing" if on == "offload" else "activation_offloading", "activation_offload", True)
     _tracking(draft)
     _rows(draft)
     _adapter_options(draft)

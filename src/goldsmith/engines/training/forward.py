@@ -8,6 +8,7 @@ import torch
 from goldsmith.engines.training import attention
 from goldsmith.engines.training.batches import Batch
 from goldsmith.engines.training.flex import Tree
+from goldsmith.engines.training.offload import Offload
 from goldsmith.engines.training.settings import TrainingSettings
 from goldsmith.types.errors import BadInput
 
@@ -49,6 +50,8 @@ class Forward:
         self.segments_too = False  # layers may ask for more than the one kernel over all does
         self.flex = self.device.type == "cuda"  # such layers take FlexAttention
         self.decoder = _decoder_of(inner)
+        away = settings.activation_offload and self.device.type == "cuda"
+        self.offload = Offload(self.device) if away else None
         self._routing: dict[str, bool] = {}
         self._routed: tuple[torch.Tensor, ...] | None = None
 
@@ -65,7 +68,8 @@ class Forward:
 
     def hidden(self, batch: Batch) -> torch.Tensor:
         """Last hidden states at the labels' predictors [N, H], in the precision of matrix products."""
-        states_NH = self._hidden(batch)
+        with self.offload.waiting() if self.offload and torch.is_grad_enabled() else nullcontext():
+            states_NH = self._hidden(batch)
         return states_NH.to(torch.bfloat16) if self.mixed else states_NH
 
     def _hidden(self, batch: Batch) -> torch.Tensor:

@@ -145,6 +145,9 @@ class TrainingSettings(Spec):
     """Steps between checkpoints; 0: only on Ctrl-C and at the end."""
     activation_checkpointing: bool = False
     """Compute activations again in the backward pass instead of keeping them: less memory, about a third more time."""
+    activation_offload: bool = False
+    """What is still kept then, the input of each layer, waits for the backward pass in main memory: for long rows on a
+    small GPU. Needs `activation_checkpointing`; on a CPU it is there already."""
 
     mix: tuple[MixedPart, ...] = ()
     """Sources whose rows make up a stated share of every update (`replay`, `anchors`); the other rows are what epochs
@@ -171,6 +174,10 @@ class TrainingSettings(Spec):
         self._require_mix()
         if self.precision == "bfloat16" and self.adapter.kind == "none":
             raise ValueError("precision bfloat16 needs an adapter: small updates vanish in bfloat16 weights")
+        if self.activation_offload and not self.activation_checkpointing:
+            raise ValueError(
+                "activation_offload needs activation_checkpointing: without it all of a layer would cross the bus"
+            )
         if self.adapter.init == "pissa" and self.precision == "bfloat16":
             raise ValueError("init pissa needs float32 weights to be undone exactly: set precision to bfloat16_mixed")
         if self.adapter.kind == "qlora" and self.precision != "bfloat16":
