@@ -155,7 +155,7 @@ def _logprobs(policy: Policy, rows: Sequence[Row], plan: Plan) -> dict[str, floa
     """Summed log-probability of each row's answer, by key."""
     found: dict[str, float] = {}
     ranks = parallel.here()
-    for batch in ranks.every_nth(plan.over(rows)):
+    for batch, _ in ranks.every_nth(plan.over(rows)):
         for index, value in zip(batch.rows, policy.sequence_logprobs(batch).tolist(), strict=True):
             found[rows[index].key] = value
     found = ranks.merged(found)

@@ -7,13 +7,22 @@ from types import ModuleType
 
 import pytest
 
-_path = Path(__file__).resolve().parents[1] / "families.py"
-_spec = importlib.util.spec_from_file_location("goldsmith_test_families", _path)
-assert _spec is not None
-assert _spec.loader is not None
-_module = importlib.util.module_from_spec(_spec)
-sys.modules[_spec.name] = _module  # dataclasses look their module up
-_spec.loader.exec_module(_module)
+_here = Path(__file__).resolve().parent
+
+
+def _load(path: Path) -> ModuleType:
+    """A module beside the tests, importable as `goldsmith_test_NAME`."""
+    spec = importlib.util.spec_from_file_location(f"goldsmith_test_{path.stem}", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # dataclasses look their module up
+    spec.loader.exec_module(module)
+    return module
+
+
+_module = _load(_here.parent / "families.py")
+_load(_here / "processes.py")
 
 
 @pytest.fixture(scope="session")

@@ -1,9 +1,7 @@
 """Several processes train as one does: the same loss curve and weights, one writer, no process left waiting."""
 
 import hashlib
-import json
 import os
-import pickle
 import signal
 import threading
 import time
@@ -11,28 +9,22 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
-import torch.distributed as dist
+from goldsmith_test_processes import COMMON, LORA, METHODS, curve, job, records, same, together
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from safetensors.torch import load_file
 
 from goldsmith.engines.training import launch, parallel
 from goldsmith.engines.training.batches import dealt
-from goldsmith.engines.training.driver import TrainingJob, run_training
+from goldsmith.engines.training.driver import run_training
 from goldsmith.engines.training.guards import Diverged
 from goldsmith.engines.training.launch import train_on
 from goldsmith.engines.training.parallel import Ranks
-from goldsmith.methods.dpo import Dpo
 from goldsmith.methods.grpo import Grpo
-from goldsmith.methods.kto import Kto
 from goldsmith.methods.sft import Sft
 from goldsmith.types.errors import BadInput, Unavailable
-from goldsmith.types.record import Comparison, Conversation, Message, Origin, Rating, Record, Role, TextPart
-
-LORA = {"kind": "lora", "rank": 4}
+from goldsmith.types.record import Conversation, Origin
 
 
 @pytest.fixture(autouse=True)
@@ -42,95 +34,6 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
-
-
-def said(role: str, text: str) -> Message:
-    return Message(role=Role(role), parts=(TextPart(text=text),))
-
-
-def records(n: int = 15) -> list[Record]:
-    """Of each kind `n`, of uneven lengths; n is no multiple of the rows of an update."""
-    found = []
-    for i in range(n):
-        asked = (said("user", f"What is {'quick ' * (i % 7)}{i}?"),)
-        answer = said("assistant", f"It is {i}, {'so ' * (i % 5)}{i}.")
-        found += [
-            Record(content=Conversation(messages=(*asked, answer))),
-            Record(
-                content=Comparison(prompt=asked, chosen=(answer,), rejected=(said("assistant", "no" * (1 + i % 3)),))
-            ),
-            Record(content=Rating(prompt=asked, answer=(answer,), label=bool(i % 3))),
-        ]
-    return found
-
-
-def job(base: Path, folder: Path, method: Any, **changes: Any) -> TrainingJob:
-    given = {
-        "method": method,
-        "base": str(base),
-        "records": records(),
-        "output_dir": folder / "out",
-        "scratch_dir": folder / "scratch",
-        "seed": 3,
-        "progress": False,
-        "device": "cpu",
-    }
-    return TrainingJob(**(given | changes))
-
-
-def together(size: int, folder: Path, work: Callable[[], Any]) -> list[Any]:
-    """What `work` gives, or the error it ends in, in each of `size` forked processes that have met over gloo."""
-    folder.mkdir(parents=True, exist_ok=True)
-    children = []
-    for rank in range(size):
-        pid = os.fork()
-        if pid == 0:  # pragma: no cover - another process
-            try:
-                dist.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=size)
-                try:
-                    answer: Any = work()
-                except Exception as error:
-                    answer = error.as_dict() if hasattr(error, "as_dict") else repr(error)
-                (folder / f"{rank}.pickle").write_bytes(pickle.dumps(answer))
-            finally:
-                os._exit(0)
-        children.append(pid)
-    for pid in children:
-        os.waitpid(pid, 0)
-    files = [folder / f"{rank}.pickle" for rank in range(size)]
-    return [pickle.loads(file.read_bytes()) if file.exists() else None for file in files]
-
-
-def curve(folder: Path) -> list[dict[str, float]]:
-    """The metrics without the clock."""
-    text = (folder / "scratch" / "metrics.jsonl").read_text()
-    return [{k: v for k, v in json.loads(line).items() if k != "seconds"} for line in text.splitlines()]
-
-
-def tensors(folder: Path) -> dict[str, torch.Tensor]:
-    return load_file(str(next((folder / "out").glob("*.safetensors"))))
-
-
-def same(one: Path, other: Path) -> None:
-    """Equal up to the order of float32 sums."""
-    first, second = curve(one), curve(other)
-    assert len(first) == len(second)
-    for line, like in zip(first, second, strict=True):
-        assert line.keys() == like.keys()
-        assert line["step"] == like["step"]
-        np.testing.assert_allclose([*line.values()], [*like.values()], rtol=1e-5, atol=2e-6)
-    for name, tensor in tensors(one).items():
-        torch.testing.assert_close(tensors(other)[name], tensor, rtol=1e-4, atol=2e-5)
-
-
-COMMON: dict[str, Any] = {"batch_size": 4, "max_steps": 5, "validation_share": 0.2, "evaluate_every": 2}
-METHODS: dict[str, Any] = {
-    "sft-full": Sft(learning_rate=1e-3, **COMMON),
-    "sft-lora": Sft(learning_rate=1e-3, adapter=LORA, **COMMON),
-    "dpo-full": Dpo(learning_rate=1e-3, **COMMON),
-    "dpo-lora": Dpo(learning_rate=1e-3, adapter=LORA, **COMMON),
-    "kto-lora": Kto(learning_rate=1e-3, adapter=LORA, **COMMON),
-}
 
 
 @pytest.mark.parametrize("name", list(METHODS))

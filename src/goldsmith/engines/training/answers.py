@@ -19,7 +19,7 @@ def reference_pairs(policy: Policy, rows: Sequence[Row], plan: Plan) -> Referenc
     found: dict[str, tuple[float, float]] = {}
     ranks = parallel.here()
     with policy.evaluating(), policy.reference():
-        for batch in ranks.every_nth(plan.over(rows)):
+        for batch, _ in ranks.every_nth(plan.over(rows)):
             pairs_P2 = policy.sequence_logprobs(batch).view(-1, 2).tolist()
             for index, (chosen, rejected) in zip(batch.rows, pairs_P2, strict=True):
                 found[rows[index].key] = (chosen, rejected)

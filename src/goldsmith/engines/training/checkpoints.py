@@ -16,14 +16,20 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from goldsmith.engines.training.folders import clean, new_folder
+from goldsmith.engines.training.parallel import Ranks
 from goldsmith.types.errors import BadInput
 
 KEPT = 2
+SHARDS = "shards"
+"""The folder of a checkpoint whose tensors lie in shards (see `sharded_checkpoints`)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """A run at the end of a step. `progress`: step, counts, early stopping; `contract`: what must not change."""
+    """A run at the end of a step. `progress`: step, counts, early stopping; `contract`: what must not change.
+
+    `shards`: the folder with the tensors called `names`, where they lie in shards; `weights` is empty then.
+    """
 
     weights: dict[str, torch.Tensor]
     optimizer: Mapping[str, Any]
@@ -31,6 +37,8 @@ class Checkpoint:
     progress: Mapping[str, Any]
     contract: Mapping[str, str]
     rng: dict[str, torch.Tensor] = field(default_factory=dict)
+    shards: Path | None = None
+    names: tuple[str, ...] = ()
 
     @property
     def step(self) -> int:
@@ -72,39 +80,66 @@ def write(folder: Path, checkpoint: Checkpoint) -> Path:
             "contract": dict(checkpoint.contract),
         }
         (partial / "state.json").write_text(json.dumps(state, sort_keys=True))
-        digests = {path.name: _digest(path) for path in sorted(partial.iterdir())}
+        digests = {path.name: file_sha256(path) for path in sorted(partial.iterdir())}
         (partial / "manifest.json").write_text(json.dumps(digests, sort_keys=True))
     for old in sorted(folder.glob("step-*"))[:-KEPT]:
         shutil.rmtree(old, ignore_errors=True)
     return target
 
 
-def newest(folder: Path) -> tuple[Checkpoint | None, list[str]]:
-    """The newest whole checkpoint (None: there is none), and the names of damaged ones that were passed over."""
-    if folder.is_dir():
+def newest(folder: Path, ranks: Ranks = Ranks()) -> tuple[Checkpoint | None, dict[str, str]]:
+    """The newest whole checkpoint (None: there is none), and damaged ones that were passed over, each with what is
+    wrong with it. Processes look together, each at a share of the files, and find the same."""
+    if ranks.first and folder.is_dir():
         clean(folder)
-    damaged: list[str] = []
-    for path in sorted(folder.glob("step-*"), reverse=True):
-        found = _read(path)
-        if found is not None:
-            return found, damaged
-        damaged.append(path.name)
+    damaged: dict[str, str] = {}
+    for name in ranks.gather(sorted((path.name for path in folder.glob("step-*")), reverse=True))[0]:
+        wrong = _wrong(folder / name, ranks)
+        if wrong is None:
+            found = _read(folder / name)
+            if not ranks.any(found is None):
+                return found, damaged
+        damaged[name] = wrong or "its contents cannot be read"
     return None, damaged
+
+
+def _wrong(path: Path, ranks: Ranks) -> str | None:
+    """What is wrong with a checkpoint's bytes, the same answer in every process."""
+    try:
+        manifest = json.loads((path / "manifest.json").read_text())
+        names = sorted(manifest)[ranks.rank :: ranks.size]
+        found = next((text for name in names if (text := _differs(path / name, manifest[name]))), None)
+        if "state.json" not in manifest:
+            found = "its manifest is not one"
+    except (OSError, ValueError, TypeError) as error:
+        found = f"its manifest cannot be read ({type(error).__name__})"
+    return next((text for text in ranks.gather(found) if text is not None), None)
+
+
+def _differs(path: Path, digest: str) -> str | None:
+    try:
+        return None if file_sha256(path) == digest else f"{path.name} has other bytes than were written"
+    except FileNotFoundError:
+        return f"{path.name} is missing"
+    except OSError as error:
+        return f"{path.name} cannot be read ({error})"
 
 
 def _read(path: Path) -> Checkpoint | None:
     try:
-        manifest = json.loads((path / "manifest.json").read_text())
-        if any(_digest(path / name) != digest for name, digest in manifest.items()):
-            return None
         state = json.loads((path / "state.json").read_text())
+        sharded = bool(state.get("sharded"))
         return Checkpoint(
-            weights=load_file(str(path / "weights.safetensors")),
-            optimizer=_unflat(load_file(str(path / "optimizer.safetensors")), state["optimizer"]),
+            weights={} if sharded else load_file(str(path / "weights.safetensors")),
+            optimizer=state["optimizer"]
+            if sharded
+            else _unflat(load_file(str(path / "optimizer.safetensors")), state["optimizer"]),
             scheduler=state["scheduler"],
             progress=state["progress"],
             contract=state["contract"],
             rng=load_file(str(path / "rng.safetensors")),
+            shards=path / SHARDS if sharded else None,
+            names=tuple(state.get("names", ())),
         )
     except (OSError, ValueError, KeyError, AttributeError):
         return None
@@ -132,7 +167,8 @@ def _short(value: str | None) -> str:
     return text if len(text) <= 120 else text[:117] + "..."
 
 
-def _digest(path: Path) -> str:
+def file_sha256(path: Path) -> str:
+    """Of a file's bytes, in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
@@ -157,5 +193,9 @@ def _unflat(tensors: Mapping[str, torch.Tensor], shape: Mapping[str, Any]) -> di
         state.setdefault(int(number), {})[name] = tensor
     for number, values in shape["state"].items():
         state.setdefault(int(number), {}).update(values)
-    groups = [{**g, "betas": tuple(g["betas"])} if "betas" in g else g for g in shape["param_groups"]]
-    return {"state": state, "param_groups": groups}
+    return {"state": state, "param_groups": groups(shape)}
+
+
+def groups(shape: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """An optimiser's parameter groups, as they were before they became JSON."""
+    return [{**g, "betas": tuple(g["betas"])} if "betas" in g else g for g in shape["param_groups"]]

@@ -1,5 +1,6 @@
 """A decoder and the ways of putting batches before it: flat with shared prompts, packed, or padded."""
 
+from collections.abc import Callable
 from contextlib import nullcontext
 from typing import Any, Literal
 
@@ -15,6 +16,10 @@ from goldsmith.types.errors import BadInput
 Way = Literal["flat", "packed", "padded"]
 """How rows are put before the model: `flat` steers attention itself and shares prompts; `packed` lets transformers
 mask by positions; `padded` gives each row a line of its own. Fastest first; a self-test picks the first exact one."""
+
+
+def _plainly(work: Callable[[], Any]) -> Any:
+    return work()
 
 
 def _decoder_of(model: Any) -> Any:
@@ -54,6 +59,8 @@ class Forward:
         self.offload = Offload(self.device) if away else None
         self._routing: dict[str, bool] = {}
         self._routed: tuple[torch.Tensor, ...] | None = None
+        self.gathered: Callable[[Callable[[], Any]], Any] = _plainly
+        """Does work that computes with this model, within which weights that are cut into shards are whole."""
 
     @property
     def shares(self) -> bool:

@@ -97,6 +97,11 @@ def _alone(policy: Policy, row: Row) -> torch.Tensor:
 
 def _logits(policy: Policy, ids_T: torch.Tensor, places_N: torch.Tensor) -> torch.Tensor:
     """The model's own logits [N, V] at some places of one sequence, float32."""
+    found: torch.Tensor = policy.gathered(lambda: _own_logits(policy, ids_T, places_N))
+    return found
+
+
+def _own_logits(policy: Policy, ids_T: torch.Tensor, places_N: torch.Tensor) -> torch.Tensor:
     model = policy.inner
     if policy.ends_in == "number":
         states: torch.Tensor = policy.decoder(input_ids=ids_T[None], use_cache=False).last_hidden_state[0]

@@ -16,7 +16,8 @@ class TrainingJob:
     `method`: a methods Spec (`plugins.build("methods", ...)`). `base`: a model folder or hub id. `row_names`: how
     messages call each record (file and line). `scratch_dir` holds checkpoints and metrics and is what `resume` goes
     on from; `output_dir` is made whole or not at all. `trust`: by record digest, what a row counts for under
-    `trust_weighting`; 1 where it says nothing, and None where nobody looked.
+    `trust_weighting`; 1 where it says nothing, and None where nobody looked. `shard`: whether several processes hold
+    the whole model each, or a shard of it; what comes out is the same, so a run goes on either way.
     """
 
     method: Any
@@ -33,6 +34,7 @@ class TrainingJob:
     resume: bool = True
     progress: bool = True
     device: Literal["auto", "cpu", "cuda"] = "auto"
+    shard: Literal["none", "full"] = "none"
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,22 +1,41 @@
 """Saves an opened job and brings it back: checkpoints, the best weights so far, the model folder."""
 
 import json
+import logging
 import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
 
+import torch
 from safetensors.torch import load_file, save_file
 
-from goldsmith.engines.training import checkpoints, parallel
+from goldsmith.engines.training import checkpoints, parallel, sharded_checkpoints, sharding
 from goldsmith.engines.training.checkpoints import Checkpoint
 from goldsmith.engines.training.folders import clean, new_folder
 from goldsmith.engines.training.job import Progress
 from goldsmith.engines.training.opening import Opened
+from goldsmith.engines.training.policy import open_policy
 from goldsmith.engines.training.saving import save as write_model
 from goldsmith.trust.canonical import file_digest
 from goldsmith.types.errors import Tampered
 
+log = logging.getLogger("goldsmith.training")
+
 
 def save(run: Opened) -> None:
-    """Everything needed to go on from here, once the processes were seen to hold the same weights."""
+    """Everything needed to go on from here, once the processes were seen to hold the same weights; where they hold
+    shards, each writes its own."""
+    if run.sharded:
+        run.progress.watched = run.watch.state()
+        sharded_checkpoints.write(
+            run.checkpoints_dir,
+            _checkpoint(run, {}, {}),
+            dict(run.policy.trainable()),
+            run.optimizer.adamw,
+            run.ranks,
+        )
+        return
     if run.ranks.size > 1:
         run.ranks.require_equal("weights", parallel.fingerprint(run.policy.trainable()))
     run.ranks.first_alone(lambda: _write(run))
@@ -24,39 +43,58 @@ def save(run: Opened) -> None:
 
 def _write(run: Opened) -> None:
     run.progress.watched = run.watch.state()
-    checkpoints.write(
-        run.checkpoints_dir,
-        Checkpoint(
-            run.policy.weights(),
-            run.optimizer.adamw.state_dict(),
-            run.optimizer.scheduler.state_dict(),
-            run.progress.as_dict(),
-            run.contract,
-            checkpoints.rng_state(),
-        ),
+    checkpoints.write(run.checkpoints_dir, _checkpoint(run, run.policy.weights(), run.optimizer.adamw.state_dict()))
+
+
+def _checkpoint(run: Opened, weights: dict[str, torch.Tensor], optimizer: Mapping[str, Any]) -> Checkpoint:
+    return Checkpoint(
+        weights,
+        optimizer,
+        run.optimizer.scheduler.state_dict(),
+        run.progress.as_dict(),
+        run.contract,
+        checkpoints.rng_state(),
     )
 
 
 def restore(run: Opened) -> None:
-    """Go back to the newest whole checkpoint, if there is one; also of another number of processes."""
-    run.ranks.first_before_others(lambda: _restore(run))
+    """Go back to the newest whole checkpoint, if there is one; also of another number of processes, with shards or
+    without."""
+    if not run.job.resume:
+        run.ranks.first_alone(lambda: _forget(run))
+        return
+    found, damaged = checkpoints.newest(run.checkpoints_dir, run.ranks)
+    if damaged:
+        run.facts["checkpoints_damaged"] = ", ".join(damaged)
+        if run.ranks.first:
+            _warn_of(damaged, found, run.checkpoints_dir)
+    if found is not None:
+        _take_up(run, found)
     run.ranks.require_equal("checkpoint", {"step": str(run.progress.step)})
 
 
-def _restore(run: Opened) -> None:
-    if not run.job.resume:
-        if run.ranks.first:
-            for folder in (run.checkpoints_dir, run.best_dir):
-                shutil.rmtree(folder, ignore_errors=True)
-        return
-    found, damaged = checkpoints.newest(run.checkpoints_dir)
-    if damaged:
-        run.facts["checkpoints_damaged"] = ", ".join(damaged)
-    if found is None:
-        return
+def _forget(run: Opened) -> None:
+    for folder in (run.checkpoints_dir, run.best_dir):
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _warn_of(damaged: Mapping[str, str], found: Checkpoint | None, folder: Path) -> None:
+    instead = "no whole one is left: training begins anew" if found is None else f"going back to step {found.step}"
+    for name, wrong in damaged.items():
+        log.warning("checkpoint %s in %s is damaged and not used: %s; %s", name, folder, wrong, instead)
+
+
+def _take_up(run: Opened, found: Checkpoint) -> None:
     checkpoints.require_same(run.contract, found.contract, run.checkpoints_dir)
-    run.policy.load_weights(found.weights)
-    run.optimizer.adamw.load_state_dict(dict(found.optimizer))
+    named, adamw = dict(run.policy.trainable()), run.optimizer.adamw
+    if found.shards is not None:
+        sharded_checkpoints.read(found, named, adamw)
+    elif run.sharded:
+        sharding.load(named, found.weights)
+        sharding.load_optimizer(adamw, found.optimizer)
+    else:
+        run.policy.load_weights(found.weights)
+        adamw.load_state_dict(dict(found.optimizer))
     run.optimizer.scheduler.load_state_dict(dict(found.scheduler))
     checkpoints.set_rng_state(found.rng)
     run.progress = Progress(**found.progress)
@@ -66,18 +104,24 @@ def _restore(run: Opened) -> None:
 
 def save_best(run: Opened) -> None:
     """Keep the weights as they are, the best that validation has seen."""
-    run.ranks.first_alone(lambda: _save_best(run))
+    weights = _whole(run)
+    run.ranks.first_alone(lambda: _save_best(run, weights))
 
 
-def _save_best(run: Opened) -> None:
+def _whole(run: Opened) -> dict[str, torch.Tensor]:
+    """The trained tensors; of shards in the first process alone."""
+    return sharding.whole_weights(run.policy) if run.sharded else run.policy.weights()
+
+
+def _save_best(run: Opened, weights: dict[str, torch.Tensor]) -> None:
     with new_folder(run.best_dir) as partial:
-        save_file(run.policy.weights(), str(partial / "weights.safetensors"))
+        save_file(weights, str(partial / "weights.safetensors"))
         digest = file_digest(partial / "weights.safetensors")
         (partial / "manifest.json").write_text(json.dumps({"step": run.progress.step, "weights": digest}))
 
 
-def _load_best(run: Opened) -> None:
-    """Put the best validated weights in place.
+def _best(run: Opened) -> dict[str, torch.Tensor]:
+    """The best validated weights.
 
     Raises:
         Tampered: the file is not what was saved.
@@ -86,18 +130,24 @@ def _load_best(run: Opened) -> None:
     manifest = json.loads((run.best_dir / "manifest.json").read_text())
     if file_digest(path) != manifest["weights"] or manifest["step"] != run.progress.best_step:
         raise Tampered("the best weights of this run are damaged", where=str(path))
-    run.policy.load_weights(load_file(str(path)))
+    return load_file(str(path))
 
 
 def finish(run: Opened) -> None:
-    """Write the model folder."""
-    run.ranks.first_alone(lambda: _finish(run))
-
-
-def _finish(run: Opened) -> None:
-    if run.settings.early_stopping_patience and run.progress.best_step:
-        _load_best(run)
+    """Write the model folder, the same whether there were shards or not."""
+    best = bool(run.settings.early_stopping_patience and run.progress.best_step)
+    if best:
         run.facts["weights_of_step"] = run.progress.best_step
-    clean(run.job.output_dir.parent)
-    with new_folder(run.job.output_dir) as partial:
-        write_model(run.policy, partial)
+    weights = _whole(run) if run.sharded and not best else {}
+
+    def write() -> None:
+        policy = run.policy
+        if run.sharded:  # a whole model, where there is none yet
+            policy = open_policy(run.job.base, run.chat, run.settings, seed=run.job.seed, device="cpu")
+        if best or run.sharded:
+            policy.load_weights(_best(run) if best else weights)
+        clean(run.job.output_dir.parent)
+        with new_folder(run.job.output_dir) as partial:
+            write_model(policy, partial)
+
+    run.ranks.first_alone(write)

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from goldsmith.engines.chat import open_chat
-from goldsmith.engines.training import parallel
+from goldsmith.engines.training import parallel, sharding
 from goldsmith.engines.training.adapters import what_is_tuned
 from goldsmith.engines.training.allocator import keep_pages
 from goldsmith.engines.training.batches import Plan
@@ -71,17 +71,23 @@ class Opened:
                 found=f"{self.ranks.size} processes",
                 next_step="start it in one; methods that learn from given answers can be shared",
             )
+        self.sharded = job.shard == "full" and self.ranks.size > 1
+        if self.sharded:
+            sharding.require_shardable(self.settings)
+        self.ranks = parallel.keep_step(self.sharded)
         self.accelerator = _accelerator(job)
         if self.accelerator.device.type == "cpu":
             keep_pages()
         self.chat = open_chat(job.base, self.settings.new_tokens)
         self.data = self.ranks.first_before_others(self._data)
         self._require_mixable()
-        self.policy = open_policy(
-            job.base, self.chat, self.settings, seed=job.seed, device=str(self.accelerator.device)
-        )
+        device = "cpu" if self.sharded else str(self.accelerator.device)
+        self.policy = open_policy(job.base, self.chat, self.settings, seed=job.seed, device=device)
         self.facts: dict[str, str | int] = dict(self.chat.facts)
         self.facts |= what_is_tuned(self.policy.model, self.settings.adapter)
+        self.contract = self._contract()
+        if self.ranks.size > 1:
+            self._share()
         self.facts |= never_seen(self.chat.tokenizer, self.settings.new_tokens, self.data.train)
         self.facts |= {"rows_weighted": n} if (n := sum(row.weight != 1.0 for row in self.data.train)) else {}
         self.facts |= choose_way(self.policy, self.data.train, self.settings.max_length)
@@ -93,8 +99,7 @@ class Opened:
         self.watch = Watch(self.settings)
         self.progress = Progress()
         self.measured: tuple[int, float] | None = None  # the step and loss of the last validation here
-        self.contract = self._contract()
-        self._require_alike()
+        self.ranks.require_equal("way of batching", {"batching": self.policy.way})
         # Reference values belong to the base: they are taken before a checkpoint's weights come in, also when going on.
         self.prepared = self._prepared((*self.data.train, *self.data.validation))
 
@@ -136,14 +141,14 @@ class Opened:
             job.trust,
         )
 
-    def _require_alike(self) -> None:
-        """Processes that train together began alike."""
-        if self.ranks.size == 1:
-            return
+    def _share(self) -> None:
+        """Processes begin alike, and with equal weights; where they shall, each keeps its shard of them."""
         self.facts["processes"] = self.ranks.size
-        run = {**self.contract, "batching": self.policy.way, "torch": torch.__version__}
-        self.ranks.require_equal("run", run)
+        self.ranks.require_equal("run", {**self.contract, "shard": self.job.shard, "torch": torch.__version__})
         self.ranks.require_equal("weights", parallel.fingerprint(self.policy.trainable()))
+        if self.sharded:
+            self.facts["shard"] = "full"
+            sharding.shard(self.policy, self.accelerator.device)
 
     def _prepared(self, rows: Sequence[Row]) -> Any:
         method = self.job.method
@@ -161,6 +166,8 @@ class Opened:
     def _compile(self) -> None:
         tokens = self.plan.steps * self.plan.rows_per_update * sum(row.tokens for row in self.data.train)
         long = tokens / len(self.data.train) >= COMPILE_TOKENS and self.policy.device.type == "cuda"
+        if self.sharded:
+            return
         if self.settings.compile == "on" or (self.settings.compile == "auto" and long):
             self.facts["compiled"] = self.policy.compile()
 
@@ -173,7 +180,7 @@ class Opened:
             "base": base_digest(self.job.base),
             "tokenizer": self.chat.tokenizer_digest,
             "chat_template": self.chat.template_digest,
-            "device": self.policy.device.type,
+            "device": self.accelerator.device.type,
         }
 
     @property

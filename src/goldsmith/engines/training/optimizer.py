@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import torch
 
+from goldsmith.engines.training import sharding
 from goldsmith.engines.training.policy import Policy
 from goldsmith.engines.training.settings import TrainingSettings
 
@@ -27,6 +28,8 @@ class Optimizer:
     def clip(self) -> float:
         """Scale the gradients down to `max_grad_norm`; their norm before that."""
         limit = self.max_grad_norm or math.inf
+        if sharding.is_sharded(self.parameters):
+            return sharding.clip(self.parameters, limit)
         return float(torch.nn.utils.clip_grad_norm_(self.parameters, limit, foreach=True))
 
     def step(self) -> None:

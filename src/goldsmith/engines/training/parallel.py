@@ -5,7 +5,7 @@ update), so that sums over processes are all there is to do, once an update. In 
 """
 
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, TypeVar
@@ -27,6 +27,7 @@ BUCKET = 25_000_000
 """Numbers of the gradients that are sent together."""
 
 _control: dict[Any, Any] = {}  # by process group: the one for Python values, which always goes over the CPU
+_step: dict[Any, bool] = {}  # by process group: whether its processes keep step, see `keep_step`
 
 
 class Elsewhere(Unavailable):
@@ -35,10 +36,12 @@ class Elsewhere(Unavailable):
 
 @dataclass(frozen=True, slots=True)
 class Ranks:
-    """This process (`rank`, from 0) among the `size` that train together."""
+    """This process (`rank`, from 0) among the `size` that train together. `in_step`: they hold shards of one model, so
+    that no forward is made in one alone."""
 
     rank: int = 0
     size: int = 1
+    in_step: bool = False
 
     @property
     def first(self) -> bool:
@@ -80,6 +83,24 @@ class Ranks:
                 raise Elsewhere(f"training process {rank + 1} of {self.size} failed", found=failed)
         return done
 
+    def forwards(self, work: Callable[[], T]) -> T:
+        """Do work that is made of forwards; where it fails in one process it fails in all.
+
+        Processes in step wait for one another within every layer, so that one that fails cannot say so: its end is what
+        ends the others.
+
+        Raises:
+            Elsewhere: it failed in another process, or that is gone.
+        """
+        if not self.in_step:
+            return self.together(work)
+        try:
+            return work()
+        except RuntimeError as error:
+            if isinstance(error, dist.DistError) or "gloo" in str(error).lower():
+                raise lost(error) from error
+            raise
+
     def first_alone(self, work: Callable[[], None]) -> None:
         """Let the first process do something for all, such as writing; the others wait."""
         self.together(work if self.first else lambda: None)
@@ -97,13 +118,25 @@ class Ranks:
         """Whether it holds in some process."""
         return any(self.gather(flag))
 
-    def deal(self, batches: Sequence[Batch]) -> list[int]:
-        """Which of an update's forwards are this process's, in their order."""
-        return dealt([batch.tokens for batch in batches], self.size)[self.rank]
+    def deal(self, batches: Sequence[Batch]) -> tuple[list[int], list[int]]:
+        """Which of an update's forwards are this process's, in their order, and which it makes besides, where processes
+        keep step and others have more: they are the lightest one, and do not count."""
+        parts = dealt([batch.tokens for batch in batches], self.size)
+        mine = parts[self.rank]
+        if not self.in_step:
+            return mine, []
+        lightest = min(range(len(batches)), key=lambda i: batches[i].tokens)
+        return mine, [lightest] * (max(len(part) for part in parts) - len(mine))
 
-    def every_nth(self, batches: Iterable[Batch]) -> Iterable[Batch]:
-        """This process's forwards of a stream."""
-        return (batch for number, batch in enumerate(batches) if number % self.size == self.rank)
+    def every_nth(self, batches: Iterable[Batch]) -> Iterator[tuple[Batch, bool]]:
+        """This process's forwards of a stream, and whether each counts: where processes keep step and the stream does
+        not come out even, it ends in one that does not."""
+        number, batch = 0, None
+        for number, batch in enumerate(batches, 1):
+            if (number - 1) % self.size == self.rank:
+                yield batch, True
+        if self.in_step and batch is not None and 0 < number % self.size <= self.rank:
+            yield batch, False
 
     def merged(self, found: dict[K, T]) -> dict[K, T]:
         """What the processes found between them."""
@@ -121,11 +154,12 @@ class Ranks:
 
     def sum_gradients(self, parameters: Sequence[torch.nn.Parameter]) -> None:
         """Add the gradients of all processes up, in buckets. A tensor without a gradient in any has none after it.
+        Those of shards are added up already.
 
         Raises:
             Elsewhere: a process is gone.
         """
-        if self.size == 1:
+        if self.size == 1 or self.in_step:
             return
         mine = np.array([p.grad is not None for p in parameters])
         wanted = np.logical_or.reduce(self.gather(mine))
@@ -170,7 +204,15 @@ def here() -> Ranks:
     """This process among those it trains with; alone where `join` was not called or found nobody."""
     if not dist.is_available() or not dist.is_initialized():
         return Ranks()
-    return Ranks(dist.get_rank(), dist.get_world_size())
+    return Ranks(dist.get_rank(), dist.get_world_size(), _step.get(dist.group.WORLD, False))
+
+
+def keep_step(flag: bool) -> Ranks:
+    """Say whether the processes hold shards of one model from now on, and so make every forward together."""
+    _step.clear()
+    if dist.is_available() and dist.is_initialized():
+        _step[dist.group.WORLD] = flag
+    return here()
 
 
 def launched() -> bool:

@@ -80,8 +80,13 @@ class Policy(Forward):
     def logprobs(self, batch: Batch, temperature: float = 1.0) -> torch.Tensor:
         """Log-probability of each label [N], float32."""
         batch = batch.to(self.device)
-        head = replace(self.head(), temperature=temperature)
-        return losses.linear_logprobs(self.hidden(batch), batch.labels_N, head)
+
+        def compute() -> torch.Tensor:
+            head = replace(self.head(), temperature=temperature)
+            return losses.linear_logprobs(self.hidden(batch), batch.labels_N, head)
+
+        found: torch.Tensor = self.gathered(compute)
+        return found
 
     def logprobs_and_values(self, batch: Batch, temperature: float = 1.0) -> tuple[torch.Tensor, torch.Tensor]:
         """`logprobs`, and what the value head expects before each label, float32 [N] both, from one forward."""
@@ -95,10 +100,15 @@ class Policy(Forward):
 
     def numbers(self, batch: Batch) -> torch.Tensor:
         """What a model that ends in a number gives at each of the labels' predictors [N], float32."""
-        hidden_NH = self.hidden(batch.to(self.device))
-        kind = next(self.inner.score.parameters()).dtype
-        score_N1: torch.Tensor = self.inner.score(hidden_NH.to(kind))
-        return score_N1.squeeze(-1).float()
+
+        def compute() -> torch.Tensor:
+            hidden_NH = self.hidden(batch.to(self.device))
+            kind = next(self.inner.score.parameters()).dtype
+            score_N1: torch.Tensor = self.inner.score(hidden_NH.to(kind))
+            return score_N1.squeeze(-1).float()
+
+        found: torch.Tensor = self.gathered(compute)
+        return found
 
     def sequence_logprobs(self, batch: Batch) -> torch.Tensor:
         """Summed log-probability of each trained node [owners], float32."""
@@ -117,15 +127,20 @@ class Policy(Forward):
         weights_N = torch.full(batch.labels_N.shape, 1.0 / labels, device=self.device)
         if (rows_N := batch.label_weights_N) is not None:
             weights_N = weights_N * rows_N
+
+        def compute() -> torch.Tensor:
+            loss = losses.linear_cross_entropy(self.hidden(batch), batch.labels_N, self.head(), weights_N)
+            if not balance:
+                return loss
+            share = len(batch.labels_N) / labels if rows_N is None else float(weights_N.sum())
+            return loss + balance * share * self._balance()
+
         self._routing = {"output_router_logits": True} if balance else {}
         try:
-            loss = losses.linear_cross_entropy(self.hidden(batch), batch.labels_N, self.head(), weights_N)
+            found: torch.Tensor = self.gathered(compute)
+            return found
         finally:
             self._routing = {}
-        if not balance:
-            return loss
-        share = len(batch.labels_N) / labels if rows_N is None else float(weights_N.sum())
-        return loss + balance * share * self._balance()
 
     def _balance(self) -> torch.Tensor:
         routed, config = self._routed, self.inner.config.get_text_config()

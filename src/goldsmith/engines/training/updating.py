@@ -54,22 +54,27 @@ def gradients(
         Elsewhere: a forward failed in another process.
     """
     ranks = parallel.here()
-    mine = ranks.deal(batches)
-    losses, sums = ranks.together(lambda: _gradients([batches[i] for i in mine], share_of))
+    mine, besides = ranks.deal(batches)
+    losses, sums = ranks.forwards(lambda: _gradients(batches, mine, besides, share_of))
     every = ranks.merged(dict(zip(mine, losses, strict=True)))
     return [every[i] for i in range(len(batches))], ranks.summed(sums)
 
 
 def _gradients(
-    batches: Sequence[Batch], share_of: Callable[[Batch], tuple[torch.Tensor, Sums]]
+    batches: Sequence[Batch],
+    mine: Sequence[int],
+    besides: Sequence[int],
+    share_of: Callable[[Batch], tuple[torch.Tensor, Sums]],
 ) -> tuple[list[float], dict[str, float]]:
     losses: list[torch.Tensor] = []
     watched: list[Sums] = []
-    for batch in batches:
-        share, sums = share_of(batch)
+    for i in mine:
+        share, sums = share_of(batches[i])
         share.backward()  # type: ignore[no-untyped-call]
         losses.append(share.detach())
         watched.append(sums)
+    for i in besides:
+        (share_of(batches[i])[0] * 0.0).backward()  # type: ignore[no-untyped-call]
     names = list(watched[0]) if watched else []
     table = torch.stack([torch.stack([sums[name].float() for name in names]) for sums in watched]) if names else None
     totals = table.sum(0).tolist() if table is not None else []
@@ -112,14 +117,18 @@ def means(
 ) -> dict[str, float]:
     """Means over `items` of the loss and of what is watched, without gradients; several processes share the work."""
     ranks = parallel.here()
-    totals = ranks.summed(ranks.together(lambda: _totals(ranks.every_nth(batches), loss_of)))
+    totals = ranks.summed(ranks.forwards(lambda: _totals(ranks.every_nth(batches), loss_of)))
     return {name: total / items for name, total in totals.items()}
 
 
-def _totals(batches: Iterable[Batch], loss_of: Callable[[Batch], tuple[torch.Tensor, Sums]]) -> dict[str, float]:
+def _totals(
+    batches: Iterable[tuple[Batch, bool]], loss_of: Callable[[Batch], tuple[torch.Tensor, Sums]]
+) -> dict[str, float]:
     totals: dict[str, float] = {"loss": 0.0}
-    for batch in batches:
+    for batch, counts in batches:
         loss_P, sums = loss_of(batch)
+        if not counts:
+            continue
         for name, value in {"loss": loss_P.double().sum(), **sums}.items():
             totals[name] = totals.get(name, 0.0) + float(value)
     return totals
