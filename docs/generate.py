@@ -98,6 +98,7 @@ def recipe() -> str:
         recipes.ReleasePolicy,
         recipes.Without,
         recipes.TrainStep,
+        recipes.Parallel,
         recipes.EvalEntry,
         recipes.PromotionPolicy,
         recipes.Rule,

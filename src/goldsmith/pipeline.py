@@ -22,7 +22,7 @@ from goldsmith.types.diligence import Diligence
 from goldsmith.types.errors import BadInput
 from goldsmith.types.finding import Outcome, Verdict
 from goldsmith.types.lineage import Collection, Examination, Model, Release
-from goldsmith.types.recipe import CheckEntry, PromotionPolicy, Recipe, SourceEntry, Sweep
+from goldsmith.types.recipe import CheckEntry, Parallel, PromotionPolicy, Recipe, SourceEntry, Sweep
 from goldsmith.types.record import Origin
 
 Say = Callable[[str], None]
@@ -69,12 +69,12 @@ def run(
     *,
     say: Say = lambda _: None,
     progress: bool = True,
-    processes: int = 1,
+    parallel: Parallel | None = None,
 ) -> Circle:
     """Run the whole circle: collect, check, release, train, examine, promote. File names are relative to `folder`.
 
-    Everything is stated in the workspace as it happens. `processes` of this machine train together. Errors: what the
-    stages raise; what was stated before stands.
+    Everything is stated in the workspace as it happens. `parallel`: how training is shared, in place of what the recipe
+    says. Errors: what the stages raise; what was stated before stands.
     """
     policy = recipe.promote
     assert policy is not None  # read_recipe resolves it
@@ -99,7 +99,7 @@ def run(
             validation_share=recipe.validation_share,
             trackers=recipe.trackers,
             progress=progress,
-            processes=processes,
+            parallel=parallel or recipe.parallel,
         )
         circle.trained.append(trained)
         current = trained.digest

@@ -25,9 +25,16 @@ EXIT_CODES = {"pass": 0, "fail": 1, "inconclusive": 3}
 @click.option(
     "--processes",
     type=click.IntRange(min=1),
-    default=1,
-    show_default=True,
-    help="Train on so many processes of this machine, one for each GPU; the result is that of one.",
+    default=None,
+    help="Train on so many processes of this machine, one for each GPU; the result is that of one.  "
+    "[default: what the recipe says, else 1]",
+)
+@click.option(
+    "--shard",
+    type=click.Choice(["none", "full"]),
+    default=None,
+    help="Whether each process holds the whole model or a shard of it (FSDP2).  "
+    "[default: what the recipe says, else none]",
 )
 @json_option
 def command(
@@ -36,7 +43,8 @@ def command(
     keys: Path | None,
     report_file: Path | None,
     dry_run: bool,
-    processes: int,
+    processes: int | None,
+    shard: str | None,
     as_json: bool,
 ) -> None:
     """Run the whole circle of RECIPE: sources in, verdict out."""
@@ -47,11 +55,13 @@ def command(
     if dry_run:
         print_json(read.model_dump(mode="json")) if as_json else say(f"{recipe}: every key and setting is known")
         return
+    given = {name: value for name, value in {"processes": processes, "shard": shard}.items() if value is not None}
+    parallel = read.parallel.model_copy(update=given)
     circle = None
     with _leading() as leads:
         if leads:
             ws = open_or_create(workspace, keys)
-            circle = pipeline.run(ws, read, recipe.parent, say=say, processes=processes)
+            circle = pipeline.run(ws, read, recipe.parent, say=say, parallel=parallel)
     if circle is None:  # another process of a launcher leads, and is through
         return
     if report_file is not None:

@@ -21,7 +21,7 @@ from goldsmith.types.artifact import Digest, Spec
 from goldsmith.types.asking import Asked
 from goldsmith.types.errors import BadInput
 from goldsmith.types.lineage import Model, Release, Run
-from goldsmith.types.recipe import TrainStep
+from goldsmith.types.recipe import Parallel, TrainStep
 from goldsmith.types.record import Record
 
 if TYPE_CHECKING:
@@ -115,13 +115,13 @@ def train(
     validation_share: float,
     trackers: Sequence[str] = (),
     progress: bool = True,
-    processes: int = 1,
+    parallel: Parallel = Parallel(),
 ) -> Trained:
     """Train one step of a recipe from model `base` on a release; state the run and the model.
 
     A run that was interrupted is resumed when the same step is started again. Errors: BadInput (rows, settings,
-    divergence), Unavailable (disk, model, a lost process), all with the last good checkpoint kept. `processes` of this
-    machine share the work; how many is no part of what is trained, so a run goes on with another number.
+    divergence), Unavailable (disk, model, a lost process), all with the last good checkpoint kept. How the work is
+    shared (`parallel`) is no part of what is trained, so a run goes on when that is changed.
     """
     from goldsmith.engines.training.driver import TrainingJob
     from goldsmith.engines.training.launch import train_on
@@ -151,8 +151,9 @@ def train(
         trust=trust_of(ws, made_from) if getattr(method, "trust_weighting", False) else None,
         trackers=tuple(trackers),
         progress=progress,
+        shard=parallel.shard,
     )
-    outcome = train_on(job, processes)
+    outcome = train_on(job, parallel.processes)
     _forget_paths(outcome.model_dir, base)
     with ws.atomically():
         run = _run(ws, outcome, step.method, settings, release_digest, base, recipe, seed)
@@ -176,8 +177,8 @@ def _run(
 ) -> Run:
     from goldsmith.engines.training.journal import evidence_of
 
-    processes = outcome.facts.get("processes")  # decides the order of sums, so the last digits of the weights
-    shared = {} if processes is None else {"processes": str(processes)}
+    # What decides the order of sums, so the last digits of the weights.
+    shared = {key: str(outcome.facts[key]) for key in ("processes", "shard") if key in outcome.facts}
     return Run(
         method=method,
         settings=settings,

@@ -99,6 +99,19 @@ class TrainStep(Frozen):
     settings: Settings = Field(default_factory=dict)
 
 
+class Parallel(Frozen):
+    """How several processes share training. The model is that of one process, up to the order in which numbers are
+    added, and a run that was stopped goes on with any other of these settings.
+
+    `processes`: how many of this machine, one for each GPU; left at 1 where torchrun or accelerate launch start them.
+    `shard`: every process holds the whole model (`none`), or a shard of its weights, gradients and optimiser (`full`:
+    FSDP2), so that a larger model fits. With one process it has no meaning.
+    """
+
+    processes: Annotated[int, Field(ge=1)] = 1
+    shard: Literal["none", "full"] = "none"
+
+
 class EvalEntry(Frozen):
     eval: str
     name: str | None = None
@@ -214,6 +227,7 @@ class Recipe(Frozen):
     policy: str | None = None
     """A YAML file with the promotion policy, in place of `promote`."""
     trackers: tuple[str, ...] = ()
+    parallel: Parallel = Parallel()
     sweep: Sweep | None = None
     """What `goldsmith sweep` tries; `goldsmith run` leaves it alone."""
 

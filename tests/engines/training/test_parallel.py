@@ -5,13 +5,13 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from goldsmith_test_processes import COMMON, LORA, METHODS, curve, job, records, same, together
+from goldsmith_test_processes import COMMON, LORA, METHODS, curve, job, records, same, stopped_after, together
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -81,25 +81,11 @@ def test_a_run_goes_on_with_another_number_of_processes(tiny_base: Path, tmp_pat
     method = Sft(learning_rate=1e-3, batch_size=4, max_steps=6, checkpoint_every=2, warmup_share=0)
     run_training(job(tiny_base, tmp_path / "straight", method))
 
-    def until(step: int) -> Callable[[], Any]:
-        def work() -> Any:
-            original = Sft.steps
-
-            def steps(self: Any, *args: Any) -> Iterator[Any]:
-                for metrics in original(self, *args):
-                    if metrics.step == step:
-                        raise MemoryError("enough")
-                    yield metrics
-
-            Sft.steps = steps  # type: ignore[method-assign, assignment]
-            return run_training(job(tiny_base, tmp_path / "moved", method))
-
-        return work
-
-    assert together(2, tmp_path / "meet2", until(3)) == [repr(MemoryError("enough"))] * 2
+    moved = job(tiny_base, tmp_path / "moved", method)
+    assert together(2, tmp_path / "meet2", stopped_after(3, moved)) == [repr(MemoryError("enough"))] * 2
     assert not (tmp_path / "moved" / "out").exists()
-    assert "MemoryError" in str(together(3, tmp_path / "meet3", until(5)))
-    assert run_training(job(tiny_base, tmp_path / "moved", method)).facts["resumed_at_step"] == 4
+    assert "MemoryError" in str(together(3, tmp_path / "meet3", stopped_after(5, moved)))
+    assert run_training(moved).facts["resumed_at_step"] == 4
     same(tmp_path / "straight", tmp_path / "moved")
 
 

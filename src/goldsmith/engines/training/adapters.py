@@ -36,7 +36,7 @@ def put_adapter(
         r=adapter.rank,
         lora_alpha=adapter.alpha,  # type: ignore[arg-type]
         lora_dropout=adapter.dropout,
-        target_modules="all-linear" if adapter.targets == ("all-linear",) else list(adapter.targets),
+        target_modules=_targets(model, adapter),
         exclude_modules=list(adapter.exclude) or None,
         use_rslora=adapter.rank_stabilised,
         use_dora=adapter.dora,
@@ -57,6 +57,16 @@ def put_adapter(
         ) from error
     tuned.peft_config["default"].base_model_name_or_path = base
     return tuned
+
+
+def _targets(model: Any, adapter: AdapterSettings) -> str | list[str]:
+    """As peft takes them, which looks for single layers by names alone."""
+    if adapter.targets != ("all-linear",):
+        return list(adapter.targets)
+    if adapter.last_layers is None:
+        return "all-linear"
+    linear = [name for name, module in model.named_modules() if isinstance(module, torch.nn.Linear)]
+    return sorted({name.rpartition(".")[2] for name in linear if _LAYER.search(name)})
 
 
 def choose_weights(model: Any, adapter: AdapterSettings) -> None:
