@@ -1,6 +1,7 @@
 """How near is `goldsmith fit` to the peak that training reaches? Measured in processes of their own, on this CPU.
 
     python benchmarks/fit.py [--quick] [--out benchmarks/results/fit.json]
+    python benchmarks/fit.py --device cuda [--out benchmarks/results/fit_gpu.json]    # about a minute on an H100
 
 Each case trains a model of random weights for two updates in a fresh process, which reports the most memory it held
 (VmHWM) above what it held after the imports, and the CPU time of its second update. Shapes that the constants of
@@ -142,6 +143,18 @@ def measure(base: Path, case: tuple[str, str, str, int, dict[str, Any]], threads
             "imports": found["imports"], "cpu_seconds": found["seconds"], "tokens": found["tokens"]}  # fmt: skip
 
 
+def on_gpu(seconds: float, out: Path | None) -> None:
+    """The cases of `fit_gpu`."""
+    import fit_gpu
+    import torch
+
+    if not torch.cuda.is_available():
+        raise SystemExit("there is no CUDA device here: leave --device out to measure on the CPU")
+    found = fit_gpu.run("cuda", fit_gpu.CASES, seconds)
+    if out:
+        out.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+
+
 def main() -> None:
     """Run the cases and write the table."""
     if sys.argv[1:2] == ["--child"]:
@@ -151,7 +164,12 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="the cases the constants were fitted on")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--out", type=Path, default=None)
+    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
+    parser.add_argument("--seconds", type=float, default=75.0, help="on a GPU: no case begins after so many")
     options = parser.parse_args()
+    if options.device == "cuda":
+        on_gpu(options.seconds, options.out)
+        return
     results = []
     with tempfile.TemporaryDirectory() as folder:
         bases = {name: make_base(Path(folder) / name, shape) for name, shape in SHAPES.items()}

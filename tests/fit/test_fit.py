@@ -18,7 +18,7 @@ from goldsmith.engines.fit.ledger import Ledger
 from goldsmith.engines.fit.simulate import count, heaviest, meta_model, simulate, stated_rows
 from goldsmith.engines.training.adapters import put_adapter
 from goldsmith.engines.training.policy import Policy
-from goldsmith.stages.fit import build, config_of, stated_work
+from goldsmith.stages.fit import build, config_of, reads_of, stated_work
 from goldsmith.types.errors import BadInput, Unavailable
 
 SMALL = LlamaConfig(vocab_size=512, hidden_size=64, intermediate_size=160, num_hidden_layers=3, num_attention_heads=4,
@@ -52,7 +52,7 @@ def test_the_simulated_bytes_are_those_of_a_real_update(method: str, settings: d
     spec = build(method, settings)
     rows = stated_rows(24, 40, 2 if method == "dpo" else 0, 6)
     batches = heaviest(rows, [[[0, 1, 2, 3], [4, 5]]])
-    run = simulate(SMALL, spec, batches, device="cpu", whole_answers=method == "dpo")
+    run = simulate(SMALL, spec, batches, device="cpu", reads=reads_of(method))
     model = AutoModelForCausalLM.from_config(SMALL, dtype=torch.float32)
     model = put_adapter(model, spec.adapter, "base", [], "words") if settings else model.requires_grad_(True)
     policy = Policy(model.train(), SimpleNamespace(pad_id=0), spec, "base")  # type: ignore[arg-type]
@@ -81,7 +81,7 @@ def test_the_simulated_bytes_are_those_of_a_real_update(method: str, settings: d
 def bytes_of(settings: dict[str, Any], device: str = "cpu") -> dict[str, int]:
     spec = build("sft", settings)
     batches = heaviest(stated_rows(64, 64, 0, 4), [[[0, 1, 2, 3]]])
-    return dict(as_dict(memory_of(simulate(SMALL, spec, batches, device=device, whole_answers=False), device=device)))
+    return dict(as_dict(memory_of(simulate(SMALL, spec, batches, device=device, reads="tokens"), device=device)))
 
 
 def test_parts_add_up_and_settings_move_the_part_they_are_for():

@@ -11,9 +11,10 @@ from goldsmith import plugins
 from goldsmith.engines.fit import known
 from goldsmith.engines.fit.estimate import ADAPTER_HEAP, Memory, as_dict, flops_of, memory_of, seconds_of, serving_bytes
 from goldsmith.engines.fit.hardware import GPUS, Machine, cpu_tflops, detect
-from goldsmith.engines.fit.simulate import Simulated, count, heaviest, meta_model, simulate, stated_rows
+from goldsmith.engines.fit.simulate import Reads, Simulated, count, heaviest, meta_model, simulate, stated_rows
 from goldsmith.engines.training.batches import pack
 from goldsmith.engines.training.data import plan_of, prepare_data
+from goldsmith.engines.training.judged import judged
 from goldsmith.engines.training.rows import Row
 from goldsmith.engines.training.settings import TrainingSettings
 from goldsmith.types.errors import BadInput, Unavailable
@@ -22,7 +23,9 @@ from goldsmith.types.record import Record
 
 WHOLE_ANSWERS = ("dpo", "simpo", "orpo", "kto", "grpo", "rloo", "ppo")
 """Methods whose loss reads log-probabilities of answers."""
-PAIRS = ("dpo", "simpo", "orpo")
+PAIRS = ("dpo", "simpo", "orpo", "reward_model")
+JUDGED = ("reward_model", "process_reward")
+"""Methods whose model ends in a number."""
 _UPDATES_LOOKED_AT = 50
 
 
@@ -97,7 +100,8 @@ def stated_work(method: str, settings: TrainingSettings, *, prompt: int, answer:
             next_step="set max_length in the recipe, or state shorter rows",
         )
     branches = 2 if method in PAIRS else 1 if method in WHOLE_ANSWERS else 0
-    return Work(method, settings, tuple(stated_rows(prompt, answer, branches, rows)), True)
+    made = stated_rows(prompt, answer, branches, rows)
+    return Work(method, settings, tuple(judged(row) for row in made) if method in JUDGED else tuple(made), True)
 
 
 def data_work(method: str, spec: Any, records: Sequence[Record], base: str) -> Work:
@@ -108,7 +112,8 @@ def data_work(method: str, spec: Any, records: Sequence[Record], base: str) -> W
     lenient = settings.model_copy(update={"early_stopping_patience": 0})
     with tempfile.TemporaryDirectory() as folder:
         data = prepare_data(spec, lenient, open_chat(base), records, None, None, Path(folder))
-    return Work(method, settings, data.train, False)
+    read = tuple(judged(row) for row in data.train) if method == "reward_model" else data.train
+    return Work(method, settings, read, False)
 
 
 def simulated(config: Any, work: Work, device: str) -> Simulated:
@@ -123,8 +128,12 @@ def simulated(config: Any, work: Work, device: str) -> Simulated:
         else:
             each = plan.forward_rows
             updates.append([chosen[low : low + each] for low in range(0, len(chosen), each)])
-    whole = work.method in WHOLE_ANSWERS
-    return simulate(config, work.settings, heaviest(work.rows, updates), device=device, whole_answers=whole)
+    return simulate(config, work.settings, heaviest(work.rows, updates), device=device, reads=reads_of(work.method))
+
+
+def reads_of(method: str) -> Reads:
+    """What the method's loss reads."""
+    return "scores" if method in JUDGED else "answers" if method in WHOLE_ANSWERS else "tokens"
 
 
 def fit_rows(base: Path, method: str, spec: Any, records: Sequence[Record], *, device: str) -> Mapping[str, int]:

@@ -4,17 +4,18 @@ The model is built from its config on the meta device, adapters and all, and its
 `Policy` and its losses as in training, on fake tensors (torch's FakeTensorMode). Nothing is computed or allocated.
 """
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+import copy
+from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
 
+from goldsmith.engines.fit import gpu
 from goldsmith.engines.fit.ledger import Ledger
-from goldsmith.engines.training import losses
 from goldsmith.engines.training.adapters import choose_weights, put_adapter
 from goldsmith.engines.training.batches import Batch, flat_batch
 from goldsmith.engines.training.policy import Policy
@@ -22,11 +23,16 @@ from goldsmith.engines.training.rows import Node, Row
 from goldsmith.engines.training.settings import TrainingSettings
 from goldsmith.types.errors import BadInput
 
+Reads = Literal["tokens", "answers", "scores"]
+"""What a loss reads: cross-entropy of tokens (SFT), log-probabilities of answers (DPO and its kin, RL), or numbers of a
+model that ends in one (reward models)."""
+
 
 @dataclass(frozen=True, slots=True)
 class Counts:
     """Parameters: all, trained, those that a token goes through (a mixture's other experts left out), and those of
-    embeddings and head. `layers` to `head_dim` are the cache's dimensions."""
+    embeddings and head. `vocabulary`: logits of a label, 0 for a model that ends in a number. `layers` to `head_dim`
+    are the cache's dimensions."""
 
     parameters: int
     trained: int
@@ -54,15 +60,20 @@ class Simulated:
 
 def meta_model(config: Any, settings: TrainingSettings) -> Any:
     """The model with its adapter, as training opens it, without contents. Errors: BadInput for an unknown kind."""
-    from transformers import AutoModelForCausalLM
+    from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification
 
     dtype = torch.bfloat16 if settings.precision == "bfloat16" else torch.float32
+    kind: Any = AutoModelForCausalLM
+    if settings.ends_in == "number":
+        config = copy.deepcopy(config)
+        config.num_labels, kind = 1, AutoModelForSequenceClassification
     try:
         with torch.device("meta"):
-            model = AutoModelForCausalLM.from_config(config, dtype=dtype)  # type: ignore[no-untyped-call]
+            model = kind.from_config(config, dtype=dtype)
     except (ValueError, KeyError, ImportError, AttributeError) as error:
-        kind = getattr(config, "model_type", "?")
-        raise BadInput("no causal language model can be built from this config", found=f"{kind}: {error}") from error
+        named = getattr(config, "model_type", "?")
+        what = "causal language" if settings.ends_in == "words" else "reward"
+        raise BadInput(f"no {what} model can be built from this config", found=f"{named}: {error}") from error
     if settings.adapter.kind == "none":
         choose_weights(model, settings.adapter)
     else:
@@ -82,30 +93,20 @@ def count(model: Any) -> Counts:
     total = sum(p.numel() for p in unique)
     stacked = sum(p.numel() for p in unique if experts and p.ndim >= 2 and p.shape[0] == experts)
     stacked -= sum(p.numel() for p in unique if experts and p.ndim == 2 and p.shape == (experts, config.hidden_size))
-    inside, outside = inner.get_input_embeddings().weight, inner.get_output_embeddings().weight
+    inside, head = inner.get_input_embeddings().weight, inner.get_output_embeddings()
+    outside = inside if head is None else head.weight
     heads = config.num_attention_heads
     return Counts(
         parameters=total,
         trained=sum(p.numel() for p in unique if p.requires_grad),
         active=total - (stacked - stacked * used // experts if experts else 0),
         embeddings=sum(p.numel() for p in {id(inside): inside, id(outside): outside}.values()),
-        vocabulary=int(outside.shape[0]),
+        vocabulary=0 if head is None else int(outside.shape[0]),
         hidden=int(outside.shape[1]),
         layers=int(config.num_hidden_layers),
         kv_heads=int(getattr(config, "num_key_value_heads", None) or heads),
         head_dim=int(getattr(config, "head_dim", None) or config.hidden_size // heads),
     )
-
-
-@contextmanager
-def _chunks_of(device: str) -> Iterator[None]:
-    """The losses' chunks as they are on `device`; the fake tensors say they are on a CPU."""
-    kept = losses.CHUNK_BYTES["cpu"], losses.KEEP_BYTES["cpu"]
-    losses.CHUNK_BYTES["cpu"], losses.KEEP_BYTES["cpu"] = losses.CHUNK_BYTES[device], losses.KEEP_BYTES[device]
-    try:
-        yield
-    finally:
-        losses.CHUNK_BYTES["cpu"], losses.KEEP_BYTES["cpu"] = kept
 
 
 def _hollow(model: Any) -> None:
@@ -124,28 +125,22 @@ def _hollow(model: Any) -> None:
 
 
 def simulate(
-    config: Any, settings: TrainingSettings, batches: Sequence[Batch], *, device: str, whole_answers: bool
+    config: Any, settings: TrainingSettings, batches: Sequence[Batch], *, device: str, reads: Reads
 ) -> Simulated:
-    """Two updates of the same forwards. `whole_answers`: the loss reads log-probabilities of answers (DPO and the
-    like), not cross-entropy of tokens.
+    """Two updates of the same forwards.
 
     Errors: BadInput where the architecture cannot be run so.
     """
     from torch._subclasses.fake_tensor import FakeTensorMode
 
-    if settings.ends_in != "words":
-        raise BadInput(
-            "the memory of a model that ends in a number is not worked out yet",
-            next_step="take the same settings with dpo: its head takes more",
-        )
     model = meta_model(config, settings)
     counts = count(model)
-    with FakeTensorMode(allow_non_fake_inputs=True), _chunks_of("cuda" if device == "cuda" else "cpu"):
+    with FakeTensorMode(allow_non_fake_inputs=True):
         _hollow(model)
         policy = Policy(model, SimpleNamespace(pad_id=0), settings, "base")  # type: ignore[arg-type]
         policy.take("flat")
         ledger = Ledger()
-        with ledger:
+        with gpu.kernels(policy) if device == "cuda" else nullcontext(), ledger:
             for tensor in (*model.parameters(), *model.buffers()):
                 ledger.enter(tensor)
             static = ledger.live
@@ -156,7 +151,7 @@ def simulate(
                 for update in range(2):
                     for batch in batches:
                         before = ledger.live
-                        _once(policy, batch, whole_answers)
+                        _once(policy, batch, reads)
                         kept.append(decoded[-1] - before)
                     for parameter in model.parameters() if update == 0 else ():
                         if parameter.requires_grad:
@@ -181,8 +176,10 @@ def _saved_by_four_bits(counts: Counts) -> int:
     return int((counts.parameters - counts.trained - counts.embeddings) * (2 - 0.52))
 
 
-def _once(policy: Policy, batch: Batch, whole_answers: bool) -> None:
-    if whole_answers:
+def _once(policy: Policy, batch: Batch, reads: Reads) -> None:
+    if reads == "scores":
+        loss = policy.numbers(batch).sum()
+    elif reads == "answers":
         loss = policy.sequence_logprobs(batch).sum()
     else:
         loss = policy.cross_entropy(batch, max(1, int(batch.labels_N.numel())))

@@ -1,0 +1,77 @@
+"""What a GPU's own kernels allocate, for simulating them where there is none: the variable-length attention kernel and
+the fused passes over logits (see `engines/training/attention` and `losses`)."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import MethodType
+from typing import Any
+
+import torch
+
+from goldsmith.engines.training import attention, losses
+from goldsmith.engines.training.batches import Batch
+from goldsmith.engines.training.policy import Policy
+
+
+class _Varlen(torch.autograd.Function):
+    """Bytes of FlashAttention 2 over segments; T queries, K keys, H heads, G key heads, D dimensions of a head.
+
+    Kept: its inputs, its output and a float32 sum for each query and head. Its backward pass sums queries' gradients in
+    float32, and keys' and values' for every head before those that share one are added (PyTorch's
+    `aten/src/ATen/native/transformers/cuda/flash_attn/flash_api.cpp`, `mha_varlen_bwd`).
+    """
+
+    @staticmethod
+    def forward(ctx: Any, query_THD: Any, key_KGD: Any, value_KGD: Any) -> Any:
+        out_THD = torch.empty_like(query_THD)
+        sums_HT = torch.empty(query_THD.shape[1], query_THD.shape[0], dtype=torch.float32)
+        ctx.save_for_backward(query_THD, key_KGD, value_KGD, out_THD, sums_HT)
+        return out_THD
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Any) -> tuple[Any, ...]:
+        query, key, value, _, sums = ctx.saved_tensors
+        d_query, d_key, d_value = (torch.empty_like(t) for t in (query, key, value))
+        held = [torch.empty(query.shape, dtype=torch.float32), torch.empty_like(sums)]
+        if key.shape[1] != query.shape[1]:
+            every = (key.shape[0], *query.shape[1:])
+            held += [torch.empty(every, dtype=key.dtype), torch.empty(every, dtype=key.dtype)]
+        del grads, held
+        return d_query, d_key, d_value
+
+
+def _varlen_attn(query_THD: Any, key_KGD: Any, value_KGD: Any, *_places: Any, **_named: Any) -> Any:
+    return _Varlen.apply(query_THD, key_KGD, value_KGD)  # type: ignore[no-untyped-call]
+
+
+def _normalise(raw_NV: Any, _label_N1: Any) -> tuple[Any, Any]:
+    return torch.empty(len(raw_NV), 1), torch.empty(len(raw_NV), 1)
+
+
+def _pull(raw_NV: Any, *_rest: Any) -> Any:
+    return torch.empty_like(raw_NV)
+
+
+def _fuses(head: losses.Head, _hidden: Any) -> bool:
+    return head.scale == 1.0 and head.softcap is None and head.temperature == 1.0
+
+
+def _layout(_policy: Policy, batch: Batch) -> dict[str, Any]:
+    return attention.varlen(batch.layout, torch.device("cpu")).as_arguments()
+
+
+@contextmanager
+def kernels(policy: Policy) -> Iterator[None]:
+    """Within it the policy, on fake tensors of a CPU, allocates what it would on a GPU."""
+    kept = losses._fuses, losses._fused, attention.varlen_attn
+    sizes = losses.CHUNK_BYTES["cpu"], losses.KEEP_BYTES["cpu"]
+    losses.CHUNK_BYTES["cpu"], losses.KEEP_BYTES["cpu"] = losses.CHUNK_BYTES["cuda"], losses.KEEP_BYTES["cuda"]
+    losses._fuses, losses._fused = _fuses, lambda: (_normalise, _pull)  # type: ignore[assignment]
+    if attention.HAS_VARLEN and policy.precision != "float32":
+        attention.varlen_attn = _varlen_attn  # type: ignore[assignment]
+        policy._layout = MethodType(_layout, policy)  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        losses._fuses, losses._fused, attention.varlen_attn = kept  # type: ignore[assignment]
+        losses.CHUNK_BYTES["cpu"], losses.KEEP_BYTES["cpu"] = sizes
