@@ -1,7 +1,7 @@
 """The part of `benchmarks/fit.py` that runs on a GPU: models of random weights, made from their configs on the device.
 
 Nothing is read from disk or network. Each case trains two updates with this project's loop, and its most bytes
-allocated and reserved (`torch.cuda.max_memory_allocated`, `max_memory_reserved`) stand beside what `goldsmith fit` says.
+allocated and reserved (`max_memory_allocated`, `max_memory_reserved`) stand beside what `goldsmith fit` says.
 """
 
 import gc

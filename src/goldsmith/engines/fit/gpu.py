@@ -2,7 +2,7 @@
 the fused passes over logits (see `engines/training/attention` and `losses`)."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from types import MethodType
 from typing import Any
 
@@ -63,15 +63,20 @@ def _layout(_policy: Policy, batch: Batch) -> dict[str, Any]:
 @contextmanager
 def kernels(policy: Policy) -> Iterator[None]:
     """Within it the policy, on fake tensors of a CPU, allocates what it would on a GPU."""
-    kept = losses._fuses, losses._fused, attention.varlen_attn
     sizes = losses.CHUNK_BYTES["cpu"], losses.KEEP_BYTES["cpu"]
-    losses.CHUNK_BYTES["cpu"], losses.KEEP_BYTES["cpu"] = losses.CHUNK_BYTES["cuda"], losses.KEEP_BYTES["cuda"]
-    losses._fuses, losses._fused = _fuses, lambda: (_normalise, _pull)  # type: ignore[assignment]
-    if attention.HAS_VARLEN and policy.precision != "float32":
-        attention.varlen_attn = _varlen_attn  # type: ignore[assignment]
-        policy._layout = MethodType(_layout, policy)  # type: ignore[method-assign]
-    try:
+    fused: dict[str, Any] = {"_fuses": _fuses, "_fused": lambda: (_normalise, _pull)}
+    with ExitStack() as after:
+        losses.CHUNK_BYTES["cpu"], losses.KEEP_BYTES["cpu"] = losses.CHUNK_BYTES["cuda"], losses.KEEP_BYTES["cuda"]
+        after.callback(losses.CHUNK_BYTES.update, cpu=sizes[0])
+        after.callback(losses.KEEP_BYTES.update, cpu=sizes[1])
+        for name, function in fused.items():
+            _put(losses, name, function, after)
+        if attention.HAS_VARLEN and policy.precision != "float32":
+            _put(attention, "varlen_attn", _varlen_attn, after)
+            _put(policy, "_layout", MethodType(_layout, policy), after)
         yield
-    finally:
-        losses._fuses, losses._fused, attention.varlen_attn = kept  # type: ignore[assignment]
-        losses.CHUNK_BYTES["cpu"], losses.KEEP_BYTES["cpu"] = sizes
+
+
+def _put(where: Any, name: str, value: Any, after: ExitStack) -> None:
+    after.callback(setattr, where, name, getattr(where, name))
+    setattr(where, name, value)
