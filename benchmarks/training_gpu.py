@@ -18,7 +18,8 @@ import statistics
 import tempfile
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
@@ -293,6 +294,22 @@ def _precompute(trainer: Any) -> None:
     trainer.ref_model = None
 
 
+@contextmanager
+def own_model_code() -> Iterator[None]:
+    """Liger puts its layers into transformers' own module; afterwards that is as it was, for the next tool."""
+    from torch import nn
+    from transformers.models.qwen3 import modeling_qwen3
+
+    names, loss = dict(vars(modeling_qwen3)), nn.functional.cross_entropy
+    forward = modeling_qwen3.Qwen3ForCausalLM.forward
+    try:
+        yield
+    finally:
+        vars(modeling_qwen3).update(names)
+        nn.functional.cross_entropy = loss
+        modeling_qwen3.Qwen3ForCausalLM.forward = forward  # type: ignore[method-assign]
+
+
 def _fresh(run: Callable[[], dict[str, Any]]) -> dict[str, Any]:
     found = run()
     gc.collect()
@@ -319,7 +336,8 @@ class Comparison:
         for name in list(self.peers):
             setting = PEERS[self.kind][name]
             try:
-                measured = _fresh(partial(run_peer, self.kind, self.rows, self.options, setting))
+                with own_model_code():
+                    measured = _fresh(partial(run_peer, self.kind, self.rows, self.options, setting))
             except Exception as error:
                 print(self.kind, name, "failed:", repr(error)[:300], flush=True)
                 del self.peers[name]

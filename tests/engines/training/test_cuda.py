@@ -42,7 +42,7 @@ def rows() -> list[Row]:
     return [*plain, *pairs]
 
 
-SINKS = {"num_local_experts": 4, "num_experts_per_tok": 2, "initializer_range": 0.2}
+SINKS = {"num_local_experts": 4, "num_experts_per_tok": 2, "initializer_range": 0.05}
 WINDOWS: dict[str, dict[str, Any]] = {
     "mistral": {"sliding_window": 50},
     "gemma3_text": {"sliding_window": 50, "layer_types": ["sliding_attention", "full_attention", "sliding_attention"]},
@@ -105,7 +105,7 @@ def test_windows_caps_and_sinks_equal_the_segments(tiny: Any, kind: str, precisi
     policy = policy_of(tiny, kind, WINDOWS[kind], precision)
     facts = choose_way(policy, rows(), 1024)
     assert facts["batching"] == "flat"
-    assert "flex_attention" not in facts
+    assert facts.get("flex_attention") is None
     told = policy._layout(flat_batch(rows(), range(5)))
     assert ("tree" in told) == (precision == "float32" or kind in ("gemma2", "gpt_oss"))
     fused = values(policy)
@@ -133,14 +133,15 @@ def test_offloaded_activations_give_the_same_gradients_in_less_memory(tiny: Any)
         before = torch.cuda.memory_allocated()
         hidden = policy.hidden(flat_batch(long, [0]).to(policy.device))
         held = torch.cuda.memory_allocated() - before
-        grads = torch.autograd.grad(hidden.float().square().mean(), [p for _, p in policy.trainable()])
+        layers = [p for name, p in policy.trainable() if "lm_head" not in name]
+        grads = torch.autograd.grad(hidden.float().square().mean(), layers)
         return list(grads), held
 
     kept, away = run(False), run(True)
     for a, b in zip(kept[0], away[0], strict=True):
         assert torch.equal(a, b)
-    layers = 12 * 4000 * 256 * 4
-    assert kept[1] - away[1] > 0.7 * layers
+    inputs_of_layers = 12 * 4000 * 256 * 4
+    assert kept[1] - away[1] > 0.7 * inputs_of_layers
 
 
 def test_fused_losses_equal_the_plain_ones(monkeypatch: pytest.MonkeyPatch) -> None:

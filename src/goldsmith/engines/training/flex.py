@@ -110,7 +110,11 @@ def _kernel(device_type: str) -> Callable[..., Any]:
     from torch.nn.attention.flex_attention import flex_attention
 
     plain: Callable[..., Any] = flex_attention
-    return torch.compile(plain, dynamic=True) if device_type == "cuda" else plain
+    if device_type != "cuda":
+        return plain
+    # One kernel for each kind of layer, with gradients and without; past the limit it would run unfused, in silence.
+    torch._dynamo.config.recompile_limit = max(64, torch._dynamo.config.recompile_limit)
+    return torch.compile(plain)
 
 
 @cache

@@ -54,6 +54,7 @@ class Forward:
         self.way: Way = "padded"
         self.segments_too = False  # layers may ask for more than the one kernel over all does
         self.flex = self.device.type == "cuda"  # such layers take FlexAttention
+        self.flex_failure = ""
         self.decoder = _decoder_of(inner)
         away = settings.activation_offload and self.device.type == "cuda"
         self.offload = Offload(self.device) if away else None

@@ -36,7 +36,7 @@ def require_finite(loss: float, grad_norm: float, update: Update, rows: Sequence
     )
 
 
-TOLERANCE = {"float32": (2e-4, 2e-4), "bfloat16_mixed": (0.5, 0.02), "bfloat16": (0.5, 0.02)}
+TOLERANCE = {"float32": (2e-4, 2e-4), "bfloat16_mixed": (0.5, 0.02), "bfloat16": (0.5, 0.05)}
 """Largest and mean difference of labels' log-probabilities that still count as equal, by precision. In bfloat16 a long
 row's worst label is 0.2 off for rounding alone; rows that see each other are off on the whole."""
 
@@ -137,8 +137,8 @@ def choose_way(policy: Policy, rows: Sequence[Row], max_length: int) -> dict[str
             facts[f"packed_equals_alone_{way}"] = apart if isinstance(apart, str) else f"{float(apart.max()):.1e}"
             if not isinstance(apart, str) and float(apart.max()) <= largest and float(apart.mean()) <= mean:
                 facts["batching"] = way
-                if policy.device.type == "cuda" and not policy.flex:
-                    facts["flex_attention"] = "could not be compiled here: segments go one by one"
+                if policy.flex_failure:
+                    facts["flex_attention"] = f"segments go one by one: {policy.flex_failure}"
                 policy.mixed = mixed
                 return facts
     raise BadInput(
@@ -183,10 +183,10 @@ def _difference(
         return _difference(policy, probe, alone, way, max_length)
     except (TypeError, NotImplementedError) as error:
         return f"not possible ({str(error)[:80]})"
-    except torch._dynamo.exc.TorchDynamoException:
+    except torch._dynamo.exc.TorchDynamoException as error:
         if not policy.flex:
             raise
-        policy.flex = False  # said among the facts of the run
+        policy.flex, policy.flex_failure = False, f"FlexAttention could not be compiled here ({str(error)[:200]})"
         return _difference(policy, probe, alone, way, max_length)
     return (packed - torch.cat(list(alone))).abs()
 
