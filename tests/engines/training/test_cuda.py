@@ -8,7 +8,7 @@ import torch
 
 from goldsmith.engines.chat import Chat
 from goldsmith.engines.training import attention
-from goldsmith.engines.training.batches import flat_batch
+from goldsmith.engines.training.batches import Layout, flat_batch
 from goldsmith.engines.training.guards import choose_way
 from goldsmith.engines.training.offload import Offload
 from goldsmith.engines.training.policy import Policy
@@ -117,6 +117,17 @@ def test_windows_caps_and_sinks_equal_the_segments(tiny: Any, kind: str, precisi
     assert distance(fused[0], segments[0]) < 1e-3 * loose
     for name, grad in segments[1].items():
         assert distance(fused[1][name], grad) < 1e-2 * loose, name
+
+
+def test_rounding_is_no_leak_and_a_leak_no_rounding(tiny: Any) -> None:
+    rough = {"initializer_range": 0.06, "num_hidden_layers": 8}
+    policy = policy_of(tiny, "llama", rough)
+    assert choose_way(policy, rows(), 1024)["batching"] == "flat"
+    leaking = policy_of(tiny, "llama", rough)
+    leaking._layout = lambda batch: attention.varlen(  # type: ignore[method-assign]
+        Layout((batch.tokens,), (-1,)), leaking.device
+    ).as_arguments()
+    assert choose_way(leaking, rows(), 1024)["batching"] != "flat"
 
 
 def test_offloaded_activations_give_the_same_gradients_in_less_memory(tiny: Any) -> None:
