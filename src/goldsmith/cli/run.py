@@ -1,6 +1,5 @@
 """`goldsmith run RECIPE`: the whole circle."""
 
-import os
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
@@ -80,7 +79,9 @@ def command(
 def _leading() -> AbstractContextManager[bool]:
     """Whether this process runs the circle: all but the first that torchrun or accelerate launch started only help to
     train."""
-    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+    from goldsmith.engines.training.launcher import launched
+
+    if not launched():
         return nullcontext(True)
     from goldsmith.engines.training import launch
 

@@ -252,6 +252,7 @@ def test_an_error_in_a_started_process_is_raised_here(tiny_base: Path, tmp_path:
 def test_processes_are_not_asked_for_beside_a_launchers(
     tiny_base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("WORLD_SIZE", "2")
+    for name, value in {"WORLD_SIZE": "2", "RANK": "0", "MASTER_ADDR": "localhost", "MASTER_PORT": "29500"}.items():
+        monkeypatch.setenv(name, value)
     with pytest.raises(BadInput, match="a launcher has started"):
         train_on(job(tiny_base, tmp_path, METHODS["sft-lora"]), 2)

@@ -26,6 +26,7 @@ import torch.distributed as dist
 
 from goldsmith.engines.training import guards, parallel
 from goldsmith.engines.training.driver import TrainingJob, TrainingOutcome, run_training
+from goldsmith.engines.training.launcher import launched
 from goldsmith.types import errors
 from goldsmith.types.errors import BadInput, GoldsmithError, Unavailable
 
@@ -41,7 +42,7 @@ def train_on(job: TrainingJob, processes: int = 1) -> TrainingOutcome:
         What `run_training` raises in any of them. Unavailable: a process was lost, or there are fewer GPUs than
         processes. BadInput: processes asked for beside a launcher's.
     """
-    if parallel.launched():
+    if launched():
         if processes > 1:
             raise BadInput(
                 "a launcher has started several processes already",
@@ -64,7 +65,7 @@ def leading() -> Iterator[bool]:
     Raises:
         What training raises, in an attending process too.
     """
-    if not parallel.launched():
+    if not launched():
         yield True
         return
     first = parallel.join("auto").first

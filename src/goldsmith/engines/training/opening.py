@@ -15,6 +15,7 @@ from goldsmith.engines.training.batches import Plan
 from goldsmith.engines.training.data import TrainingData, plan_of, prepare_data
 from goldsmith.engines.training.guards import choose_way, never_seen
 from goldsmith.engines.training.job import Progress, TrainingJob
+from goldsmith.engines.training.launcher import require_followable
 from goldsmith.engines.training.loading import base_digest
 from goldsmith.engines.training.method import Method
 from goldsmith.engines.training.optimizer import build_optimizer
@@ -64,6 +65,7 @@ class Opened:
         if not isinstance(job.method, TrainingSettings):
             raise BadInput("the job's method is no training method", found=type(job.method).__name__)
         self.settings: TrainingSettings = job.method
+        require_followable(self.settings.precision)
         self.ranks = parallel.join(job.device)
         if self.ranks.size > 1 and isinstance(job.method, OnlineMethod):
             raise BadInput(

@@ -15,6 +15,7 @@ import torch
 import torch.distributed as dist
 
 from goldsmith.engines.training.batches import Batch, dealt
+from goldsmith.engines.training.launcher import launched, local_rank
 from goldsmith.types.errors import BadInput, GoldsmithError, Unavailable
 
 K = TypeVar("K")
@@ -215,22 +216,18 @@ def keep_step(flag: bool) -> Ranks:
     return here()
 
 
-def launched() -> bool:
-    """Whether a launcher (torchrun, accelerate launch) started several of this process."""
-    return int(os.environ.get("WORLD_SIZE", "1")) > 1
-
-
 def join(device: str) -> Ranks:
     """Meet the other processes that a launcher started, once; `device`: `auto`, `cpu` or `cuda`.
 
     Raises:
-        Unavailable: there are fewer GPUs than processes on this machine, or the others cannot be reached.
+        BadInput: the launcher does not say what is needed. Unavailable: there are fewer GPUs than processes on this
+            machine, or the others cannot be reached.
     """
     if not launched() or dist.is_initialized():
         return here()
     backend = "gloo"
     if device != "cpu" and torch.cuda.is_available():
-        local, beside = int(os.environ.get("LOCAL_RANK", "0")), int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+        local, beside = local_rank(), int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
         if max(beside, local + 1) > torch.cuda.device_count():
             raise Unavailable(
                 "there are fewer GPUs than training processes on this machine",
