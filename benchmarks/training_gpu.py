@@ -1,6 +1,6 @@
 """SFT and DPO beside TRL on one GPU: a Qwen3-0.6B-shaped model with random weights, bf16, rows of chat length.
 
-Run: `python benchmarks/training_gpu.py [--repeats 3] [--updates 12]`. Writes `benchmarks/results/training_gpu.json`.
+Run: `python benchmarks/training_gpu.py [--repeats 3] [--updates 12] [--peers NAMES]`. Writes `benchmarks/results/training_gpu.json`.
 Everything happens in one process and the tools take turns; each is warmed up first, so that compiling and loading stay
 out of the times. TRL runs in several settings and the fastest counts: padded, and without padding over torch's own
 variable-length flash kernel (the flash-attn package has to be built on the machine; the kernel is the same algorithm),
@@ -323,10 +323,14 @@ class Comparison:
 
     def __init__(self, kind: str, options: argparse.Namespace) -> None:
         self.kind, self.options = kind, options
-        self.rows = make_rows(kind, ROWS_PER_UPDATE[kind] * options.updates, 512 if options.size == "tiny" else 151936)
+        self.rows = make_rows(
+            kind, ROWS_PER_UPDATE[kind] * options.updates[kind], 512 if options.size == "tiny" else 151936
+        )
         self.labels = sum(len(r.get("answer", r.get("chosen", []))) + len(r.get("rejected", [])) for r in self.rows)
         self.ours: list[dict[str, Any]] = []
-        self.peers: dict[str, list[dict[str, Any]]] = {name: [] for name in PEERS[kind]}
+        self.peers: dict[str, list[dict[str, Any]]] = {
+            name: [] for name in PEERS[kind] if not options.peers or name in options.peers.split(",")
+        }
 
     def turn(self, number: int) -> None:
         """Every tool once; turn 0 warms up and does not count."""
@@ -354,7 +358,7 @@ class Comparison:
         import trl
 
         best = min(self.peers, key=lambda name: statistics.median(m["seconds"] for m in self.peers[name]))
-        facts = facts_of(self.options, best, self.ours, self.labels)
+        facts = facts_of(self.kind, self.options, best, self.ours, self.labels)
 
         def compared(what: str, unit: str, side: Callable[[dict[str, Any]], float]) -> dict[str, Any]:
             mine, theirs = [side(m) for m in self.ours], [side(m) for m in self.peers[best]]
@@ -371,7 +375,9 @@ class Comparison:
         return found
 
 
-def facts_of(options: argparse.Namespace, best: str, ours: list[dict[str, Any]], labels: int) -> dict[str, Any]:
+def facts_of(
+    kind: str, options: argparse.Namespace, best: str, ours: list[dict[str, Any]], labels: int
+) -> dict[str, Any]:
     """What belongs to the figures."""
     import transformers
 
@@ -388,7 +394,7 @@ def facts_of(options: argparse.Namespace, best: str, ours: list[dict[str, Any]],
         "parameters": parameters,
         "peer_setting": best,
         "label_tokens": labels,
-        "updates": options.updates,
+        "updates": options.updates[kind],
         "compiled": options.compile,
         # Parameters of the tied head count as if every token met them; the labels' share does.
         "model_flops_utilisation": round(flops / peak, 3) if peak else None,
@@ -398,18 +404,21 @@ def facts_of(options: argparse.Namespace, best: str, ours: list[dict[str, Any]],
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--updates", type=int, default=12)
+    parser.add_argument("--updates", default="12", help="one number, or one for each kind, parted by commas")
+    parser.add_argument("--peers", default="", help="only these settings of the peer, parted by commas")
     parser.add_argument("--size", choices=list(SHAPES), default="0.6b")
     parser.add_argument("--device", choices=["cuda", "cpu"], default="cuda")
     parser.add_argument("--kinds", default="sft,dpo")
     parser.add_argument("--forward-tokens", type=int, default=16384)
     parser.add_argument("--no-compile", dest="compile", action="store_false")
     options = parser.parse_args()
+    kinds, updates = options.kinds.split(","), [int(n) for n in options.updates.split(",")]
+    options.updates = dict(zip(kinds, updates if len(updates) > 1 else updates * len(kinds), strict=True))
     torch.set_float32_matmul_precision("high")
     from transformers import AttentionInterface
 
     AttentionInterface.register("peer_varlen", PeerVarlen())
-    comparisons = [Comparison(kind, options) for kind in options.kinds.split(",")]
+    comparisons = [Comparison(kind, options) for kind in kinds]
     for number in range(options.repeats + 1):
         for one in comparisons:
             one.turn(number)
