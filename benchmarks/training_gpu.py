@@ -1,6 +1,7 @@
 """SFT and DPO beside TRL on one GPU: a Qwen3-0.6B-shaped model with random weights, bf16, rows of chat length.
 
-Run: `python benchmarks/training_gpu.py [--repeats 3] [--updates 12] [--peers NAMES]`. Writes `benchmarks/results/training_gpu.json`.
+Run: `python benchmarks/training_gpu.py [--repeats 3] [--updates 12] [--peers NAMES]`. It writes
+`benchmarks/results/training_gpu.json`.
 Everything happens in one process and the tools take turns; each is warmed up first, so that compiling and loading stay
 out of the times. TRL runs in several settings and the fastest counts: padded, and without padding over torch's own
 variable-length flash kernel (the flash-attn package has to be built on the machine; the kernel is the same algorithm),
