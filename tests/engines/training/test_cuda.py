@@ -148,9 +148,9 @@ def test_offloaded_activations_give_the_same_gradients_in_less_memory(tiny: Any)
         grads = torch.autograd.grad(hidden.float().square().mean(), layers)
         return list(grads), held
 
-    kept, away = run(False), run(True)
-    for a, b in zip(kept[0], away[0], strict=True):
-        assert torch.equal(a, b)
+    kept, again, away = run(False), run(False), run(True)
+    for a, b, c in zip(kept[0], again[0], away[0], strict=True):
+        assert distance(c, a) <= 3 * distance(b, a) + 1e-3  # the flash kernel's gradients differ a little by themselves
     inputs_of_layers = 12 * 4000 * 256 * 4
     assert kept[1] - away[1] > 0.7 * inputs_of_layers
 
