@@ -111,7 +111,7 @@ def digest(folder: Path) -> str:
         ("grpo", {"inner_epochs": 2, "beta": 0.01}),
         ("grpo", {"loss": "dr_grpo", "scale": "none", "minibatches": 2, "epsilon_high": 0.28, "learning_rate": 5e-3}),
         ("grpo", {"ratio": "sequence", "loss": "grpo", "adapter": {"kind": "none"}, "learning_rate": 2e-3}),
-        ("rloo", {"beta": 0.01, "normalise": True}),
+        ("rloo", {"beta": 0.01, "normalise": True, "learning_rate": 2e-2}),
         ("ppo", {"inner_epochs": 2, "beta": 0.005, "smoothing": 1.0}),
         ("raft", {"group_size": 32}),
     ],
@@ -226,6 +226,9 @@ def test_a_gamed_reward_is_warned_of_and_stops_where_the_settings_say(tiny_base:
         "rewards": [{"reward": "judge"}, {"reward": "judge", "name": "consonants", "weight": 0}],
         "max_steps": 30,
         "inner_epochs": 2,
+        "learning_rate": 1e-2,
+        "batch_size": 8,
+        "group_size": 16,
     }
 
     def gamed(folder: Path, **more: Any) -> TrainingJob:

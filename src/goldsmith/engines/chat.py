@@ -161,6 +161,18 @@ class Chat:
         text = self.renderer.render(chat, schemas, prompt=True)
         return self._tokens([Rendered(text, (), separator)], [()])[0][0]
 
+    def encode_after(
+        self, before: Sequence[Message], turn: Message, results: Sequence[Message], tools: Sequence[ToolSchema] = ()
+    ) -> Ids:
+        """What comes between a turn that the model wrote, its stop token included, and the place where it goes on: the
+        tools' `results` and the generation prompt. What the model wrote itself is not tokenised again.
+
+        Raises:
+            BadInput: a conversation the template cannot write, or one it writes differently when results are added.
+        """
+        text, separator = self.renderer.after(before, turn, results, tools)
+        return self._pieces(Rendered(text, (), separator), ())[0]
+
     def encode_conversation(self, conversation: Conversation) -> Encoded:
         """A whole conversation; trained are the assistant's turns that are not marked otherwise.
 

@@ -183,6 +183,23 @@ class Renderer:
             spans.append((len(prompt), end))
         return Rendered(text, tuple(spans), separator), before
 
+    def after(
+        self, before: Sequence[Message], turn: Message, results: Sequence[Message], tools: Sequence[ToolSchema]
+    ) -> tuple[str, str | None]:
+        """The text between the end of an assistant's `turn` and the next one, and where to cut it (see `Rendered`)."""
+        messages = (*before, turn, *results)
+        chat, schemas, separator = self.inputs(messages, tools)
+        at, place = first_places(messages)[len(before)], len(before)
+        prompt = self.render(chat[:at], schemas, prompt=True)
+        written = self.render(chat[: at + 1], schemas, prompt=False)
+        whole = self.render(chat, schemas, prompt=True)
+        _require_prefix(prompt, written, place)
+        end = self._end(written, len(prompt))
+        if end is None:
+            raise self._never_stops(written, len(prompt), place)
+        _require_prefix(written[:end], whole, place)
+        return whole[end:], separator
+
     def _end(self, turn: str, start: int) -> int | None:
         """Where the turn's own stop token ends: the first one after which nothing but stop tokens and blanks come."""
         for found in self._stop.finditer(turn, start):

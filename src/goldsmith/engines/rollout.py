@@ -16,8 +16,8 @@ Progress = Callable[[int, int], None]
 
 
 @dataclass
-class _Run:
-    """One task under way."""
+class Run:
+    """One task under way: `advance` takes it on by a turn until it has a `stop`."""
 
     task: Task
     sandbox: RecordingSandbox
@@ -69,21 +69,21 @@ def roll_out(
         raise ValueError(f"{len(tasks)} tasks need as many sandboxes, not {len(sandboxes)}")
     if batch_size < 1 or max_new_tokens < 1:
         raise ValueError("batch_size and max_new_tokens must be at least 1")
-    runs = [_Run(task, sandbox) for task, sandbox in zip(tasks, sandboxes, strict=True)]
+    runs = [Run(task, sandbox) for task, sandbox in zip(tasks, sandboxes, strict=True)]
     open_runs = list(runs)
     while open_runs:
         for start in range(0, len(open_runs), batch_size):
             batch = open_runs[start : start + batch_size]
             for run, answer in zip(batch, _answers(answerer, batch, max_new_tokens), strict=True):
-                _advance(run, answer, token_limit)
+                advance(run, answer, token_limit)
             if progress is not None:
                 progress(sum(run.stop is not None for run in runs), len(runs))
         open_runs = [run for run in open_runs if run.stop is None]
     return [run.trajectory() for run in runs]
 
 
-def _answers(answerer: Answerer, batch: Sequence[_Run], max_new_tokens: int) -> list[Answer | Exception]:
-    def answer(runs: Sequence[_Run]) -> list[Answer]:
+def _answers(answerer: Answerer, batch: Sequence[Run], max_new_tokens: int) -> list[Answer | Exception]:
+    def answer(runs: Sequence[Run]) -> list[Answer]:
         return answerer.answer([(run.messages, run.task.tools) for run in runs], max_new_tokens=max_new_tokens)
 
     return each_alone_if_needed(answer, batch)
@@ -110,8 +110,8 @@ def each_alone_if_needed(
     return each_alone_if_needed(ask, items[:middle]) + each_alone_if_needed(ask, items[middle:])
 
 
-def _advance(run: _Run, answer: Answer | Exception, token_limit: int | None) -> None:
-    """Take one turn: record it, run its calls, and stop where it is time to."""
+def advance(run: Run, answer: Answer | Exception, token_limit: int | None) -> None:
+    """Take one turn: record it, run its calls, and stop where it is time to (see `roll_out`)."""
     if isinstance(answer, Exception):
         run.finish(StopReason.ERROR, _name(answer))
         return

@@ -13,8 +13,8 @@ from goldsmith.engines.training.policy import Policy
 from goldsmith.engines.training.reinforcement import learning, surrogate
 from goldsmith.engines.training.reinforcement.advantages import Scale, group_relative
 from goldsmith.engines.training.reinforcement.base import OnlineMethod
+from goldsmith.engines.training.reinforcement.playing import Prepared
 from goldsmith.engines.training.reinforcement.policy_losses import Ratio, Together
-from goldsmith.engines.training.reinforcement.rounds import Records
 from goldsmith.engines.training.settings import Positive
 from goldsmith.types.artifact import Real
 
@@ -51,7 +51,7 @@ class Grpo(OnlineMethod):
         return self
 
     def steps(
-        self, policy: Policy, plan: Plan, optimizer: Optimizer, prepared: Records, start: int = 0
+        self, policy: Policy, plan: Plan, optimizer: Optimizer, prepared: Prepared, start: int = 0
     ) -> Iterator[Metrics]:
         """The loop."""
         for step in range(start, plan.steps):
@@ -74,6 +74,6 @@ class Grpo(OnlineMethod):
             ratio_at_most=None if self.ratio_at_most is None else float(self.ratio_at_most),
             beta=float(self.beta),
             temperature=float(self.temperature),
-            longest=int(self.max_new_tokens),
+            longest=self.longest_answer,
             updates=int(self.minibatches),
         )

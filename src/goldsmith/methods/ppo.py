@@ -16,7 +16,8 @@ from goldsmith.engines.training.policy import Policy
 from goldsmith.engines.training.reinforcement import learning, policy_losses
 from goldsmith.engines.training.reinforcement.advantages import STEADY, discounted
 from goldsmith.engines.training.reinforcement.base import OnlineMethod
-from goldsmith.engines.training.reinforcement.rounds import Records, Round
+from goldsmith.engines.training.reinforcement.playing import Prepared
+from goldsmith.engines.training.reinforcement.rounds import Round
 from goldsmith.engines.training.settings import Count, Positive
 from goldsmith.types.artifact import Real
 
@@ -53,7 +54,7 @@ class Ppo(OnlineMethod):
         return True
 
     def steps(
-        self, policy: Policy, plan: Plan, optimizer: Optimizer, prepared: Records, start: int = 0
+        self, policy: Policy, plan: Plan, optimizer: Optimizer, prepared: Prepared, start: int = 0
     ) -> Iterator[Metrics]:
         """The loop."""
         for step in range(start, plan.steps):
@@ -76,7 +77,7 @@ class Ppo(OnlineMethod):
         advantages: dict[int, torch.Tensor] = {}
         targets: dict[int, torch.Tensor] = {}
         for row in rows:
-            lengths = [len(round_.written[a].ids) for a in round_.members[row]]
+            lengths = round_.lengths(row)
             cost_N = np.zeros(sum(lengths))
             if self.beta:
                 cost_N = float(self.beta) * (known.old[row] - known.reference[row]).double().cpu().numpy()
@@ -132,10 +133,5 @@ class _Turn:
 
 def _values(policy: Policy, round_: Round, plan: Plan, rows: list[int]) -> dict[int, torch.Tensor]:
     """What the value head expects before each token, by row."""
-    found: dict[int, torch.Tensor] = {}
     with policy.evaluating():
-        for batch in round_.forwards(plan, rows):
-            lengths = [sum(len(round_.written[a].ids) for a in round_.members[row]) for row in batch.rows]
-            parts = torch.split(policy.logprobs_and_values(batch)[1], lengths)
-            found |= dict(zip(batch.rows, parts, strict=True))
-    return found
+        return learning.by_row(round_, plan, rows, policy.device, lambda batch: policy.logprobs_and_values(batch)[1])

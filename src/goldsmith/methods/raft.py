@@ -15,7 +15,8 @@ from goldsmith.engines.training.optimizer import Optimizer
 from goldsmith.engines.training.policy import Policy
 from goldsmith.engines.training.reinforcement import learning
 from goldsmith.engines.training.reinforcement.base import OnlineMethod
-from goldsmith.engines.training.reinforcement.rounds import Records, Round
+from goldsmith.engines.training.reinforcement.playing import Prepared
+from goldsmith.engines.training.reinforcement.rounds import Round
 from goldsmith.types.artifact import Real
 
 
@@ -36,7 +37,7 @@ class Raft(OnlineMethod):
         return self
 
     def steps(
-        self, policy: Policy, plan: Plan, optimizer: Optimizer, prepared: Records, start: int = 0
+        self, policy: Policy, plan: Plan, optimizer: Optimizer, prepared: Prepared, start: int = 0
     ) -> Iterator[Metrics]:
         """The loop."""
         for step in range(start, plan.steps):
@@ -56,7 +57,7 @@ class Raft(OnlineMethod):
 
     def _losses(self, policy: Policy, round_: Round, batch: Batch) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
         """The forward's share of the update's mean cross-entropy over tokens."""
-        tokens = sum(len(round_.written[a].ids) for those in round_.members for a in those) / int(self.minibatches)
+        tokens = sum(round_.written[a].tokens for those in round_.members for a in those) / int(self.minibatches)
         return -policy.logprobs(batch).sum() / max(1.0, tokens), {}
 
 

@@ -13,7 +13,7 @@ from goldsmith.engines.training.policy import Policy
 from goldsmith.engines.training.reinforcement import learning, surrogate
 from goldsmith.engines.training.reinforcement.advantages import leave_one_out
 from goldsmith.engines.training.reinforcement.base import OnlineMethod
-from goldsmith.engines.training.reinforcement.rounds import Records
+from goldsmith.engines.training.reinforcement.playing import Prepared
 from goldsmith.engines.training.settings import Positive
 from goldsmith.types.artifact import Real
 
@@ -40,7 +40,7 @@ class Rloo(OnlineMethod):
         return self
 
     def steps(
-        self, policy: Policy, plan: Plan, optimizer: Optimizer, prepared: Records, start: int = 0
+        self, policy: Policy, plan: Plan, optimizer: Optimizer, prepared: Prepared, start: int = 0
     ) -> Iterator[Metrics]:
         """The loop."""
         for step in range(start, plan.steps):
@@ -67,6 +67,6 @@ class Rloo(OnlineMethod):
             ratio_at_most=None,
             beta=0.0,
             temperature=float(self.temperature),
-            longest=int(self.max_new_tokens),
+            longest=self.longest_answer,
             updates=int(self.minibatches),
         )

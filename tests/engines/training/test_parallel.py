@@ -21,7 +21,6 @@ from goldsmith.engines.training.driver import run_training
 from goldsmith.engines.training.guards import Diverged
 from goldsmith.engines.training.launch import train_on
 from goldsmith.engines.training.parallel import Ranks
-from goldsmith.methods.grpo import Grpo
 from goldsmith.methods.sft import Sft
 from goldsmith.types.errors import BadInput, Unavailable
 from goldsmith.types.record import Conversation, Origin
@@ -160,12 +159,6 @@ def test_processes_that_began_with_different_things_stop(tiny_base: Path, tmp_pa
     assert first["error"] == "BadInput"
     assert first["what"] == "the training processes do not have the same run: seed"
     assert "process 1: 0; process 2: 1" in together(2, tmp_path / "meet2", apart)[1]["found"]
-
-
-def test_methods_that_sample_refuse_several_processes(tiny_base: Path, tmp_path: Path) -> None:
-    method = Grpo(rewards=({"reward": "length"},), max_steps=1)
-    found = together(2, tmp_path / "meet", lambda: run_training(job(tiny_base, tmp_path / "run", method)))
-    assert {one["what"] for one in found} == {"grpo samples and learns in one process"}
 
 
 # ---- what is dealt out -------------------------------------------------------------------------------------------

@@ -67,14 +67,9 @@ class Opened:
         self.settings: TrainingSettings = job.method
         require_followable(self.settings.precision)
         self.ranks = parallel.join(job.device)
-        if self.ranks.size > 1 and isinstance(job.method, OnlineMethod):
-            raise BadInput(
-                f"{self.method.id} samples and learns in one process",
-                found=f"{self.ranks.size} processes",
-                next_step="start it in one; methods that learn from given answers can be shared",
-            )
         self.sharded = job.shard == "full" and self.ranks.size > 1
         if self.sharded:
+            self._require_no_writing()
             sharding.require_shardable(self.settings)
         self.ranks = parallel.keep_step(self.sharded)
         self.accelerator = _accelerator(job)
@@ -104,6 +99,17 @@ class Opened:
         self.ranks.require_equal("way of batching", {"batching": self.policy.way})
         # Reference values belong to the base: they are taken before a checkpoint's weights come in, also when going on.
         self.prepared = self._prepared((*self.data.train, *self.data.validation))
+
+    def _require_no_writing(self) -> None:
+        """Processes with shards make every forward together, and answers are of uneven length. Errors: BadInput."""
+        if isinstance(self.job.method, OnlineMethod):
+            raise BadInput(
+                f"{self.method.id} writes answers with the whole model",
+                where="shard",
+                found=self.job.shard,
+                allowed="none",
+                next_step="let every process hold the model (shard: none)",
+            )
 
     def _require_mixable(self) -> None:
         """The method can mix, and what is bounded can be watched. Errors: BadInput."""

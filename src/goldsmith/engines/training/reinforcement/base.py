@@ -1,12 +1,14 @@
 """What methods that learn from rewards have in common: which records they take, and how they are validated."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from goldsmith.engines.chat import Chat
 from goldsmith.engines.training.batches import Batch, Plan
 from goldsmith.engines.training.policy import Policy
-from goldsmith.engines.training.reinforcement import learning
-from goldsmith.engines.training.reinforcement.rounds import Records, prompt_row, takes
+from goldsmith.engines.training.reinforcement import learning, worlds
+from goldsmith.engines.training.reinforcement.generate import BuiltIn
+from goldsmith.engines.training.reinforcement.playing import Prepared
+from goldsmith.engines.training.reinforcement.rounds import prompt_of, prompt_row, takes
 from goldsmith.engines.training.reinforcement.settings import OnlineSettings
 from goldsmith.engines.training.rows import Row
 from goldsmith.types.errors import BadInput
@@ -22,17 +24,19 @@ class OnlineMethod(OnlineSettings):
 
     def encode(self, chat: Chat, record: Record, name: str, key: str) -> Row:
         """The prompt alone."""
-        return prompt_row(chat, record, name, key)
+        return prompt_row(chat, record, name, key, episode=self.plays_episodes)
 
-    def prepare(self, policy: Policy, rows: Sequence[Row], _plan: Plan, records: Records) -> Records:
-        """Remember where the model began; what rewards may read is handed on.
+    def prepare(self, policy: Policy, rows: Sequence[Row], _plan: Plan, records: Mapping[str, Record]) -> Prepared:
+        """Remember where the model began; what rounds are played with is handed on.
 
         Raises:
-            BadInput: prompts that leave no room for an answer in the model's context.
+            BadInput: prompts that leave no room for an answer in the model's context, or that have no tools.
         """
         self._require_room(policy, rows)
+        if self.plays_episodes:
+            worlds.require_worlds(self, {row.name: prompt_of(records[row.key], episode=True) for row in rows})
         policy.keep_reference()
-        return records
+        return Prepared(records, BuiltIn())
 
     def _require_room(self, policy: Policy, rows: Sequence[Row]) -> None:
         limit = getattr(policy.inner.config.get_text_config(), "max_position_embeddings", None)
@@ -48,7 +52,7 @@ class OnlineMethod(OnlineSettings):
             )
 
     def evaluate(
-        self, policy: Policy, rows: Sequence[Row], _batches: Iterator[Batch], prepared: Records
+        self, policy: Policy, rows: Sequence[Row], _batches: Iterator[Batch], prepared: Prepared
     ) -> dict[str, float]:
         """Mean reward over the prompts of `rows`, always with the same draws; `loss` is its negative."""
         return learning.evaluate(policy, rows, self, prepared)

@@ -10,14 +10,15 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from goldsmith.engines.training import updating
+from goldsmith.engines.training import parallel, updating
 from goldsmith.engines.training.batches import Batch, Plan, Update
 from goldsmith.engines.training.guards import Diverged
 from goldsmith.engines.training.method import Metrics
 from goldsmith.engines.training.optimizer import Optimizer
 from goldsmith.engines.training.policy import Policy
 from goldsmith.engines.training.reinforcement import policy_losses
-from goldsmith.engines.training.reinforcement.rounds import Records, Round, play
+from goldsmith.engines.training.reinforcement.playing import Prepared, play
+from goldsmith.engines.training.reinforcement.rounds import Round
 from goldsmith.engines.training.reinforcement.settings import OnlineSettings
 from goldsmith.engines.training.rows import Row
 
@@ -45,25 +46,45 @@ Losses = Callable[[Batch], tuple[torch.Tensor, dict[str, torch.Tensor]]]
 """Of a forward: its share of the update's loss (a scalar), and what is watched, as shares of the update's means."""
 
 
+def by_row(
+    round_: Round, plan: Plan, rows: Sequence[int], device: torch.device, work: Callable[[Batch], torch.Tensor]
+) -> dict[int, torch.Tensor]:
+    """What `work` gives for each token [N] of forwards of `rows`, by row; several processes share the forwards."""
+    ranks = parallel.here()
+    batches = round_.forwards(plan, rows)
+    mine, _ = ranks.deal(batches)
+
+    def share() -> dict[int, torch.Tensor]:
+        found: dict[int, torch.Tensor] = {}
+        for batch in (batches[i] for i in mine):
+            parts = torch.split(work(batch), [sum(round_.lengths(row)) for row in batch.rows])
+            found |= dict(zip(batch.rows, parts, strict=True))
+        return found if ranks.size == 1 else {row: part.cpu() for row, part in found.items()}
+
+    found = ranks.merged(ranks.together(share))
+    return {row: found[row].to(device) for row in sorted(found)}
+
+
 def token_logprobs(
     policy: Policy, round_: Round, plan: Plan, rows: Sequence[int], temperature: float
 ) -> dict[int, torch.Tensor]:
     """The model's present log-probabilities of the answers of `rows`, without gradients or dropout."""
-    found: dict[int, torch.Tensor] = {}
     with policy.evaluating():
-        for batch in round_.forwards(plan, rows):
-            lengths = [sum(len(round_.written[a].ids) for a in round_.members[row]) for row in batch.rows]
-            parts = torch.split(policy.logprobs(batch, temperature), lengths)
-            found |= dict(zip(batch.rows, parts, strict=True))
-    return found
+        return by_row(round_, plan, rows, policy.device, lambda batch: policy.logprobs(batch, temperature))
 
 
-def sample_round(policy: Policy, plan: Plan, step: int, settings: OnlineSettings, records: Records) -> Round:
+def sample_round(policy: Policy, plan: Plan, step: int, settings: OnlineSettings, prepared: Prepared) -> Round:
     """The answers of 0-based round `step`; the same for the same weights, also after a resume."""
-    prompts = [plan.rows[i] for i in plan.rows_of(step)]
-    seed = int(np.random.Generator(np.random.PCG64([plan.seed, step, 1])).integers(2**62))
-    capacity = plan.forward_tokens or 2**31
-    return play(policy, settings, prompts, records, group_size=int(settings.group_size), capacity=capacity, seed=seed)
+    chosen = plan.rows_of(step)
+    return play(
+        policy,
+        settings,
+        [plan.rows[i] for i in chosen],
+        prepared,
+        group_size=int(settings.group_size),
+        capacity=plan.forward_tokens or 2**31,
+        seeds=[(plan.seed, step, 1, i) for i in chosen],
+    )
 
 
 def measure(
@@ -111,8 +132,7 @@ def log_ratios(round_: Round, known: Known) -> NDArray[np.float64]:
     """How much likelier the model makes each answer than its reference does, log, [A]."""
     out = np.zeros(len(round_.written))
     for row, those in enumerate(round_.members):
-        lengths = [len(round_.written[a].ids) for a in those]
-        parts = torch.split((known.old[row] - known.reference[row]).cpu(), lengths)
+        parts = torch.split((known.old[row] - known.reference[row]).cpu(), round_.lengths(row))
         out[list(those)] = [float(part.double().sum()) for part in parts]
     return out
 
@@ -189,7 +209,8 @@ def _dealt(order: NDArray[np.int64], parts: int) -> Iterator[list[int]]:
             yield sorted(int(i) for i in part)
 
 
-def evaluate(policy: Policy, rows: Sequence[Row], settings: OnlineSettings, records: Records) -> dict[str, float]:
+def evaluate(policy: Policy, rows: Sequence[Row], settings: OnlineSettings, prepared: Prepared) -> dict[str, float]:
     """Mean reward over validation prompts, always with the same draws; `loss` is its negative."""
-    round_ = play(policy, settings, rows, records, group_size=int(settings.validation_group), capacity=2**31, seed=0)
+    group_size, seeds = int(settings.validation_group), [(0, place) for place in range(len(rows))]
+    round_ = play(policy, settings, rows, prepared, group_size=group_size, capacity=2**31, seeds=seeds)
     return {"loss": -round_.values["reward"], **round_.values}

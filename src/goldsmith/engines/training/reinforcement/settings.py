@@ -11,6 +11,9 @@ from goldsmith.types.asking import Asked
 from goldsmith.types.errors import BadInput
 from goldsmith.types.reward import Reward
 
+WORLD = "tools"
+"""What the eval that answers calls is asked for as."""
+
 
 class RewardEntry(Frozen):
     """One reward by its name, with its settings. A reward of weight 0 is only watched: a judge held out."""
@@ -26,6 +29,26 @@ class RewardEntry(Frozen):
         return self.name or self.reward
 
 
+class Tools(Frozen):
+    """What answers a model's calls while it learns: never anything real."""
+
+    kind: Literal["recorded", "eval"]
+    """`recorded`: the results that the row itself holds, for the calls that it made; any other call gets an error text.
+    `eval`: the world that an eval sets its tasks in; the row's field `expected` is what the eval puts into its own."""
+    eval: str | None = None
+    """The eval's name, or a dotted path."""
+    settings: dict[str, Any] = Field(default_factory=dict)
+    """The eval's settings."""
+    seconds_at_most: Positive = 30.0
+    """What one call may take; an episode with a longer one counts as failed, neither good nor bad."""
+
+    @model_validator(mode="after")
+    def _which(self) -> "Tools":
+        if (self.kind == "eval") != (self.eval is not None):
+            raise ValueError("tools of kind eval need an `eval`, and those of kind recorded have none")
+        return self
+
+
 class OnlineSettings(TrainingSettings):
     """The model answers prompts of the release itself, and learns from what its answers are worth.
 
@@ -39,7 +62,13 @@ class OnlineSettings(TrainingSettings):
     group_size: Annotated[int, Field(ge=1)] = 8
     """Answers to each prompt."""
     max_new_tokens: Count = 256
-    """Tokens an answer may have."""
+    """Tokens an answer may have; of several turns, each."""
+    turns: Count = 1
+    """Turns an answer may have: with more than one the model may call tools, is given their answers and goes on."""
+    tools: Tools | None = None
+    """What answers its calls, where there are several turns."""
+    episode_tokens: Count | None = None
+    """Tokens that the turns of an answer and the tools' answers may have together; None: what fits the model."""
     temperature: Positive = 1.0
     top_p: Annotated[Real, Field(gt=0, le=1)] = 1.0
     minibatches: Count = 1
@@ -67,13 +96,20 @@ class OnlineSettings(TrainingSettings):
             raise ValueError("two rewards have one name: give each a `name` of its own")
         if not any(entry.weight for entry in self.rewards):
             raise ValueError("at least one reward needs a weight other than 0")
+        if (self.turns > 1) != (self.tools is not None):
+            raise ValueError("turns above 1 and tools go together: set both or neither")
+        if WORLD in labels:
+            raise ValueError(f"no reward can be named {WORLD}: give it another `name`")
         return self
 
-    _handed: Mapping[str, Reward] = PrivateAttr(default_factory=dict)
+    _handed: Mapping[str, Any] = PrivateAttr(default_factory=dict)
 
     def asks(self) -> Mapping[str, Asked]:
-        """Its rewards, by label."""
-        return {entry.label: Asked("rewards", entry.reward, entry.settings) for entry in self.rewards}
+        """Its rewards, by label, and the eval whose world it plays in."""
+        asked = {entry.label: Asked("rewards", entry.reward, entry.settings) for entry in self.rewards}
+        if self.tools is not None and self.tools.eval is not None:
+            asked[WORLD] = Asked("evals", self.tools.eval, self.tools.settings)
+        return asked
 
     def given(self, handed: Mapping[str, Any]) -> Self:
         """The same method with its rewards."""
@@ -90,7 +126,33 @@ class OnlineSettings(TrainingSettings):
                 found=label,
                 next_step="build it with plugins.build, or hand them over with given()",
             )
-        return self._handed[label]
+        reward: Reward = self._handed[label]
+        return reward
+
+    @property
+    def world(self) -> Any:
+        """The eval whose world answers the calls; None where the rows' own records do. Raises BadInput: not handed."""
+        if self.tools is None or self.tools.eval is None:
+            return None
+        if not hasattr(self._handed.get(WORLD), "environment"):
+            raise BadInput(
+                "the method was not handed a world that answers calls",
+                where="tools",
+                found=self.tools.eval,
+                allowed="an eval that sets tasks",
+                next_step="build the method with plugins.build, or name another eval",
+            )
+        return self._handed[WORLD]
+
+    @property
+    def plays_episodes(self) -> bool:
+        """Whether an answer may have several turns."""
+        return int(self.turns) > 1
+
+    @property
+    def longest_answer(self) -> int:
+        """Tokens that the model may write for one answer."""
+        return int(self.max_new_tokens) * int(self.turns)
 
     @property
     def held_out(self) -> list[str]:
