@@ -35,6 +35,13 @@ EXIT_CODES = {"pass": 0, "fail": 1, "inconclusive": 3}
     help="Whether each process holds the whole model or a shard of it (FSDP2).  "
     "[default: what the recipe says, else none]",
 )
+@click.option(
+    "--engine",
+    type=click.Choice(["local", "ray"]),
+    default=None,
+    help="Where the training processes are: here, or workers of a Ray cluster.  "
+    "[default: what the recipe says, else local]",
+)
 @json_option
 def command(
     recipe: Path,
@@ -44,6 +51,7 @@ def command(
     dry_run: bool,
     processes: int | None,
     shard: str | None,
+    engine: str | None,
     as_json: bool,
 ) -> None:
     """Run the whole circle of RECIPE: sources in, verdict out."""
@@ -54,8 +62,8 @@ def command(
     if dry_run:
         print_json(read.model_dump(mode="json")) if as_json else say(f"{recipe}: every key and setting is known")
         return
-    given = {name: value for name, value in {"processes": processes, "shard": shard}.items() if value is not None}
-    parallel = read.parallel.model_copy(update=given)
+    given = {"processes": processes, "shard": shard, "engine": engine}
+    parallel = read.parallel.model_copy(update={name: value for name, value in given.items() if value is not None})
     circle = None
     with _leading() as leads:
         if leads:

@@ -25,7 +25,7 @@ from goldsmith.types.recipe import Parallel, TrainStep
 from goldsmith.types.record import Record
 
 if TYPE_CHECKING:
-    from goldsmith.engines.training.driver import TrainingOutcome
+    from goldsmith.engines.training.driver import TrainingJob, TrainingOutcome
 
 KINDS: dict[str, tuple[str, ...]] = {
     "sft": ("conversation", "text"),
@@ -124,7 +124,6 @@ def train(
     shared (`parallel`) is no part of what is trained, so a run goes on when that is changed.
     """
     from goldsmith.engines.training.driver import TrainingJob
-    from goldsmith.engines.training.launch import train_on
 
     base = _merged(ws, base)
     made_from = ws.store.get_artifact(release_digest, Release)
@@ -153,7 +152,7 @@ def train(
         progress=progress,
         shard=parallel.shard,
     )
-    outcome = train_on(job, parallel.processes)
+    outcome = _shared(job, parallel)
     _forget_paths(outcome.model_dir, base)
     with ws.atomically():
         run = _run(ws, outcome, step.method, settings, release_digest, base, recipe, seed)
@@ -163,6 +162,17 @@ def train(
         stated = ws.attest_artifact("model", model, {"name": name, "of": "run"}, role="trainer")
     shutil.rmtree(scratch / "checkpoints", ignore_errors=True)
     return Trained(stated.subjects["model"], model, run, outcome.model_dir)
+
+
+def _shared(job: "TrainingJob", parallel: Parallel) -> "TrainingOutcome":
+    """Train where and on as many processes as was asked for."""
+    if parallel.engine == "ray":
+        from goldsmith.engines.training.ray_workers import train_on_ray
+
+        return train_on_ray(job, parallel.processes, address=parallel.ray_address, retries=parallel.retries)
+    from goldsmith.engines.training.launch import train_on
+
+    return train_on(job, parallel.processes)
 
 
 def _run(

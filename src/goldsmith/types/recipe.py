@@ -105,11 +105,16 @@ class Parallel(Frozen):
 
     `processes`: how many of this machine, one for each GPU; left at 1 where torchrun or accelerate launch start them.
     `shard`: every process holds the whole model (`none`), or a shard of its weights, gradients and optimiser (`full`:
-    FSDP2), so that a larger model fits. With one process it has no meaning.
+    FSDP2), so that a larger model fits. With one process it has no meaning. `engine`: processes are started here
+    (`local`), or are workers of a Ray cluster (`ray`) at `ray_address` (else `RAY_ADDRESS`, else one of this machine),
+    where a lost worker is made good from the last checkpoint up to `retries` times.
     """
 
     processes: Annotated[int, Field(ge=1)] = 1
     shard: Literal["none", "full"] = "none"
+    engine: Literal["local", "ray"] = "local"
+    ray_address: str | None = None
+    retries: Annotated[int, Field(ge=0)] = 0
 
 
 class EvalEntry(Frozen):

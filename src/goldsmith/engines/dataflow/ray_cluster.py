@@ -4,6 +4,7 @@ import os
 import socket
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -26,12 +27,19 @@ class RayCluster:
 
     def map(self, function: Callable[[Any, Task], Result], shared: object, tasks: Iterable[Task]) -> Iterator[Result]:
         """As `Engine.map`. Errors also: Unavailable without the extra, or where no cluster answers."""
+        with self.connected() as ray:
+            yield from _mapped(ray, function, shared, tasks)
+
+    @contextmanager
+    def connected(self) -> Iterator[Any]:
+        """The module `ray` with the cluster behind it; one that was connected before stays so. Errors: Unavailable
+        without the extra, or where no cluster answers."""
         ray = _ray()
         own = not ray.is_initialized()
         if own:
             self._connect(ray)
         try:
-            yield from _mapped(ray, function, shared, tasks)
+            yield ray
         finally:
             if own:
                 ray.shutdown()

@@ -14,7 +14,7 @@ from goldsmith.engines.training import checkpoints, parallel, sharded_checkpoint
 from goldsmith.engines.training.checkpoints import Checkpoint
 from goldsmith.engines.training.folders import clean, new_folder
 from goldsmith.engines.training.job import Progress
-from goldsmith.engines.training.opening import Opened
+from goldsmith.engines.training.opening import BEST, CHECKPOINTS, Opened
 from goldsmith.engines.training.policy import open_policy
 from goldsmith.engines.training.saving import save as write_model
 from goldsmith.trust.canonical import file_digest
@@ -61,7 +61,7 @@ def restore(run: Opened) -> None:
     """Go back to the newest whole checkpoint, if there is one; also of another number of processes, with shards or
     without."""
     if not run.job.resume:
-        run.ranks.first_alone(lambda: _forget(run))
+        run.ranks.first_alone(lambda: forget(run.job.scratch_dir))
         return
     found, damaged = checkpoints.newest(run.checkpoints_dir, run.ranks)
     if damaged:
@@ -73,9 +73,10 @@ def restore(run: Opened) -> None:
     run.ranks.require_equal("checkpoint", {"step": str(run.progress.step)})
 
 
-def _forget(run: Opened) -> None:
-    for folder in (run.checkpoints_dir, run.best_dir):
-        shutil.rmtree(folder, ignore_errors=True)
+def forget(scratch_dir: Path) -> None:
+    """Remove what an unfinished run would go on from."""
+    for name in (CHECKPOINTS, BEST):
+        shutil.rmtree(scratch_dir / name, ignore_errors=True)
 
 
 def _warn_of(damaged: Mapping[str, str], found: Checkpoint | None, folder: Path) -> None:

@@ -15,7 +15,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -68,12 +68,19 @@ def leading() -> Iterator[bool]:
     if not launched():
         yield True
         return
-    first = parallel.join("auto").first
-    if not first:
+    ranks = parallel.join("auto")
+    if not ranks.first:
         _attend()
-    yield first
-    if first:
+    yield ranks.first
+    if ranks.first:
         _announce(None)
+    _part()
+
+
+def _part() -> None:
+    """Leave each other in order: a process that exits while another still listens to it would abort that one."""
+    parallel.here().gather(None)
+    parallel.leave()
 
 
 def _announce(job: TrainingJob | None) -> None:
@@ -244,7 +251,15 @@ def _error(message: Mapping[str, Any]) -> Exception:
     )
 
 
-def _tell(said: Path, error: BaseException) -> None:
+def raise_told(said: Sequence[Path]) -> None:
+    """Raise what processes told of in these files, if any did: an error before those that it caused in others."""
+    told = [json.loads(path.read_text()) for path in said]
+    if told:
+        raise _error(min(told, key=lambda message: message["kind"] == "Elsewhere"))
+
+
+def tell(said: Path, error: BaseException) -> None:
+    """Leave an error where whoever started this process looks for it."""
     import traceback
 
     parts = error.as_dict() if isinstance(error, GoldsmithError) else None
@@ -270,11 +285,10 @@ def _work(said: Path) -> int:
         if parallel.here().first:
             (said.parent / "outcome").write_bytes(pickle.dumps(outcome))
     except BaseException as error:
-        _tell(said, error)
+        tell(said, error)
         return 1
     finally:
-        if dist.is_initialized():
-            dist.destroy_process_group()
+        parallel.leave()
     return 0
 
 

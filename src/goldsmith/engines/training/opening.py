@@ -28,6 +28,8 @@ from goldsmith.trust.canonical import spec_text
 from goldsmith.trust.records import content_digest
 from goldsmith.types.errors import BadInput, Unavailable
 
+CHECKPOINTS, BEST = "checkpoints", "best"
+"""Folders of a run's scratch folder."""
 COMPILE_TOKENS = 20_000_000
 """A run of so many tokens wins back the minute that compiling takes, on a model of a billion weights or so."""
 
@@ -193,8 +195,8 @@ class Opened:
 
     @property
     def checkpoints_dir(self) -> Path:
-        return self.job.scratch_dir / "checkpoints"
+        return self.job.scratch_dir / CHECKPOINTS
 
     @property
     def best_dir(self) -> Path:
-        return self.job.scratch_dir / "best"
+        return self.job.scratch_dir / BEST

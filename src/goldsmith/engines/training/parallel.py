@@ -32,7 +32,9 @@ _step: dict[Any, bool] = {}  # by process group: whether its processes keep step
 
 
 class Elsewhere(Unavailable):
-    """Another process failed, or is gone; its own error says why."""
+    """Another process failed, or is `gone`; its own error says why."""
+
+    gone = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,6 +249,14 @@ def join(device: str) -> Ranks:
     return here()
 
 
+def leave() -> None:
+    """Have no more to do with the other processes; `join` would meet them again."""
+    _control.clear()
+    _step.clear()
+    if dist.is_available() and dist.is_initialized():
+        dist.destroy_process_group()
+
+
 def fingerprint(parameters: Iterable[tuple[str, torch.Tensor]]) -> dict[str, str]:
     """Of each tensor a sum over its bits, which no order of adding changes: equal weights have equal sums."""
     kinds = {2: torch.int16, 4: torch.int32, 8: torch.int64}
@@ -267,11 +277,13 @@ def control() -> Any:
 
 def lost(error: Exception) -> GoldsmithError:
     """What the end of another process looks like from here."""
-    return Elsewhere(
+    found = Elsewhere(
         "another training process is gone",
         found=str(error).splitlines()[0][:200],
         next_step="see what it said last; the last checkpoint is kept, and the same command goes on from it",
     )
+    found.gone = True
+    return found
 
 
 def _buckets(tensors: Sequence[torch.Tensor]) -> Iterable[list[torch.Tensor]]:
