@@ -19,6 +19,7 @@ import torch
 import torch.nn.functional as F
 
 from goldsmith.engines.training.batches import Layout
+from goldsmith.engines.training.cpu_attention import in_float32
 from goldsmith.engines.training.flex import Tree, flex
 
 try:
@@ -203,6 +204,9 @@ def _segment(
     window = total if asked.window is None else min(asked.window, total)
     plain = own == total == window
     mask_QK = None if plain else _branch_mask(total - own, own, window, key_BHKD.device)
+    if value_BHKD.device.type == "cpu" and value_BHKD.dtype is torch.bfloat16 and not asked.explicit and not dropout:
+        half = value_BHKD.dtype  # rotary embeddings leave float32 queries and keys under autocast
+        return in_float32(query_BHQD.to(half), key_BHKD.to(half), value_BHKD, mask_QK, scaling)
     if not asked.explicit:
         return F.scaled_dot_product_attention(
             query_BHQD, key_BHKD, value_BHKD, attn_mask=mask_QK, dropout_p=dropout, is_causal=plain, scale=scaling
