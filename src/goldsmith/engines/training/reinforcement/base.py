@@ -6,10 +6,11 @@ from goldsmith.engines.chat import Chat
 from goldsmith.engines.training.batches import Batch, Plan
 from goldsmith.engines.training.policy import Policy
 from goldsmith.engines.training.reinforcement import learning, worlds
-from goldsmith.engines.training.reinforcement.generate import BuiltIn
+from goldsmith.engines.training.reinforcement.generate import BuiltIn, Writer
 from goldsmith.engines.training.reinforcement.playing import Prepared
 from goldsmith.engines.training.reinforcement.rounds import prompt_of, prompt_row, takes
 from goldsmith.engines.training.reinforcement.settings import OnlineSettings
+from goldsmith.engines.training.reinforcement.vllm_writer import VllmWriter
 from goldsmith.engines.training.rows import Row
 from goldsmith.types.errors import BadInput
 from goldsmith.types.record import Record
@@ -36,7 +37,12 @@ class OnlineMethod(OnlineSettings):
         if self.plays_episodes:
             worlds.require_worlds(self, {row.name: prompt_of(records[row.key], episode=True) for row in rows})
         policy.keep_reference()
-        return Prepared(records, BuiltIn())
+        return Prepared(records, self._writer(policy))
+
+    def _writer(self, policy: Policy) -> Writer:
+        if self.generate.engine == "builtin":
+            return BuiltIn()
+        return VllmWriter(policy.base, self)
 
     def _require_room(self, policy: Policy, rows: Sequence[Row]) -> None:
         limit = getattr(policy.inner.config.get_text_config(), "max_position_embeddings", None)

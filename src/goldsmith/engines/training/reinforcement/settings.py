@@ -49,6 +49,24 @@ class Tools(Frozen):
         return self
 
 
+class Generating(Frozen):
+    """What writes the answers."""
+
+    engine: Literal["builtin", "vllm"] = "builtin"
+    """`builtin`: the model under training itself. `vllm`: an engine beside it, which is handed the adapter before every
+    round (the extra `goldsmith[vllm]`; adapters of kind lora)."""
+    memory_share: Annotated[Real, Field(gt=0, lt=1)] = 0.3
+    """Of the device's memory that vLLM may take for the base and its cache."""
+    options: dict[str, Any] = Field(default_factory=dict)
+    """Further arguments of `vllm.LLM`, as they are."""
+
+    @model_validator(mode="after")
+    def _meant(self) -> "Generating":
+        if self.engine == "builtin" and self.model_fields_set - {"engine"}:
+            raise ValueError("memory_share and options belong to engine vllm")
+        return self
+
+
 class OnlineSettings(TrainingSettings):
     """The model answers prompts of the release itself, and learns from what its answers are worth.
 
@@ -69,6 +87,8 @@ class OnlineSettings(TrainingSettings):
     """What answers its calls, where there are several turns."""
     episode_tokens: Count | None = None
     """Tokens that the turns of an answer and the tools' answers may have together; None: what fits the model."""
+    generate: Generating = Generating()
+    """What writes the answers."""
     temperature: Positive = 1.0
     top_p: Annotated[Real, Field(gt=0, le=1)] = 1.0
     minibatches: Count = 1
