@@ -48,6 +48,18 @@ def test_data_is_the_same_each_time_passes_the_checks_and_the_recipe_builds(reci
         assert {one.verdict for one in checked.sources} == {Outcome.PASS}
 
 
+@pytest.mark.parametrize("name", ["one-gpu", "one-node", "several-nodes"])
+def test_recipes_of_each_size_build(name: str):
+    read, _ = pipeline.read_recipe(Path(__file__).parents[2] / "recipes" / "scale" / f"{name}.yaml")
+    pipeline.dry_run(read)
+    assert read.name == name
+    assert (read.parallel.shard, read.parallel.engine) == {
+        "one-gpu": ("none", "local"),
+        "one-node": ("full", "local"),
+        "several-nodes": ("full", "ray"),
+    }[name]
+
+
 def calls(record: Record) -> int:
     assert isinstance(record.content, Conversation)
     return sum(isinstance(part, ToolCallPart) for message in record.content.messages for part in message.parts)

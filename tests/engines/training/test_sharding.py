@@ -369,6 +369,7 @@ def test_shards_on_disk_are_no_pickles_and_hold_the_weights(tiny_base: Path, tmp
         (Sft(adapter={"kind": "qlora"}, precision="bfloat16"), "adapter.kind"),
         (Sft(adapter={"kind": "lora", "init": "pissa"}), "adapter.init"),
         (Sft(compile="on"), "compile"),
+        (Sft(activation_offload=True, activation_checkpointing=True), "activation_offload"),
     ],
 )
 def test_settings_that_do_not_go_with_shards_are_refused(

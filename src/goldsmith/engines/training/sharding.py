@@ -33,6 +33,12 @@ def require_shardable(settings: TrainingSettings) -> None:
     wrong = [
         (settings.adapter.kind == "qlora", "adapter.kind", "qlora", "lora: a base in four bits is not cut into shards"),
         (settings.adapter.init == "pissa", "adapter.init", "pissa", "zero: a moved base is not cut into shards"),
+        (
+            settings.activation_offload,
+            "activation_offload",
+            "true",
+            "false: what is kept for the backward pass stays where the shards are",
+        ),
         (settings.compile == "on", "compile", "on", "auto or off: layers are not compiled under shards"),
     ]
     for holds, where, found, allowed in wrong:
@@ -74,7 +80,7 @@ def shard(policy: Policy, device: torch.device) -> None:
             module.set_gradient_divide_factor(1.0)
     setattr(root, _METHOD, MethodType(lambda _, work: work(), root))
     register_fsdp_forward_method(root, _METHOD)
-    policy.device = device
+    policy.device, policy.flex = device, device.type == "cuda"
     policy.gathered = lambda work: _computed(root, work)
 
 
