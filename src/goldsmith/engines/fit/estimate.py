@@ -6,12 +6,9 @@ from dataclasses import dataclass
 from goldsmith.engines.fit.hardware import GIB, Machine
 from goldsmith.engines.fit.simulate import Counts, Simulated
 
-CPU_OVERHEAD = {"full": 40 * 2**20, "adapter": 215 * 2**20}
-"""What a process on a CPU holds beyond its tensors at the peak: kernels' scratch, and holes in the heap, more of them
-under adapters, whose many small tensors lie between large ones. Measured (benchmarks/fit.py, the fitted cases)."""
-ADAPTER_HEAP = 2.0
-"""The most that a process on a CPU held under an adapter, over what is predicted: the heap's holes then vary from case
-to case (measured: 0.98 to 1.85)."""
+CPU_OVERHEAD = {"full": 40 * 2**20, "adapter": 85 * 2**20}
+"""What a process on a CPU holds beyond its tensors at the peak: kernels' scratch and small blocks. Measured
+(benchmarks/fit.py, the fitted cases)."""
 CUDA_CONTEXT = GIB
 """What the driver and its libraries take in a process. Stated, not measured here."""
 CUDA_FRAGMENTS = 0.06
@@ -44,17 +41,58 @@ class Memory:
         return {name: getattr(self, name) for name in self.__slots__}
 
 
-def memory_of(run: Simulated, *, device: str, cache: int = 0) -> Memory:
-    """The worst moment of a run, by part; it is in a backward pass."""
+BUCKET = 2**26
+"""Bytes of gradients that several processes sum at a time, about."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sharing:
+    """Several devices that train one model together: each holds it whole, or as one of its `shards` (FSDP2)."""
+
+    devices: int = 1
+    shards: bool = False
+
+
+ALONE = Sharing()
+
+
+def memory_of(
+    run: Simulated, *, device: str, sharing: Sharing = ALONE, sampling: int = 0, reference: int = 0
+) -> Memory:
+    """The worst moment of a run on one device, by part: in a backward pass, or where `sampling` bytes of keys, values
+    and logits come on top of weights and optimiser, there. `reference`: a copy of the weights that is kept."""
     rest = max(0, run.peak - run.weights - run.optimiser)
     activations = min(run.activations, rest)
     gradients = min(run.gradients, rest - activations)
     head = rest - activations - gradients
+    weights, optimiser = run.weights + reference, run.optimiser
+    if sharing.shards:
+        share = sharing.devices
+        weights, optimiser, gradients = -(-weights // share), -(-optimiser // share), -(-gradients // share)
+        # what is gathered: a layer and the next one, what is in none, and their gradients until they are dealt out
+        head += 2 * run.layer + run.rest + run.layer_gradients + run.rest_gradients
+    elif sharing.devices > 1:
+        head = max(head, min(run.gradients, BUCKET))  # gradients are summed in buckets once activations are gone
+    cache = max(0, sampling - activations - gradients - head)
+    if cache:
+        activations, gradients, head, cache = 0, 0, 0, sampling
+    tensors = weights + optimiser + gradients + activations + head + cache
     if device == "cpu":
         overhead = CPU_OVERHEAD["adapter" if run.counts.trained < run.counts.parameters // 2 else "full"]
     else:
-        overhead = int(CUDA_FRAGMENTS * (run.peak + cache)) + CUDA_CONTEXT
-    return Memory(run.weights, run.optimiser, gradients, activations, head, cache, overhead)
+        overhead = int(CUDA_FRAGMENTS * tensors) + CUDA_CONTEXT
+    return Memory(weights, optimiser, gradients, activations, head, cache, overhead)
+
+
+def sampling_bytes(counts: Counts, *, rows: int, prompt: int, answer: int, bytes_each: int) -> int:
+    """Writing `rows` answers side by side: keys and values in buffers that grow by a quarter (`sampling/batch.py`), one
+    layer's old buffer beside its new one, and a step's logits, log-probabilities, probabilities (float32) and running
+    sums (float64) over the vocabulary."""
+    columns = prompt + max(64, prompt // 4)
+    while columns < prompt + answer:
+        columns += 1 + max(64, (columns + 1) // 4)
+    cache = cache_bytes(counts, columns * rows, bytes_each=bytes_each)
+    return cache + cache // max(1, counts.layers) + rows * counts.vocabulary * (3 * 4 + 8 + bytes_each)
 
 
 def cache_bytes(counts: Counts, tokens: int, *, bytes_each: int = 2) -> int:

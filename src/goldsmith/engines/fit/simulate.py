@@ -5,7 +5,7 @@ The model is built from its config on the meta device, adapters and all, and its
 """
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from types import SimpleNamespace
@@ -14,7 +14,7 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
-from goldsmith.engines.fit import gpu
+from goldsmith.engines.fit import four_bits, gpu
 from goldsmith.engines.fit.ledger import Ledger
 from goldsmith.engines.training.adapters import choose_weights, put_adapter
 from goldsmith.engines.training.batches import Batch, flat_batch
@@ -48,7 +48,8 @@ class Counts:
 @dataclass(frozen=True, slots=True)
 class Simulated:
     """Bytes of two updates. `peak`: all tensors that are alive at the worst moment; `activations`: what the decoder
-    keeps for the backward pass of the largest forward."""
+    keeps for the backward pass of the largest forward. `layer`, `rest`: weights, and in `..._gradients` those that
+    are trained, of the largest decoder layer and of what is in none."""
 
     counts: Counts
     weights: int
@@ -56,6 +57,10 @@ class Simulated:
     optimiser: int
     activations: int
     peak: int
+    layer: int = 0
+    rest: int = 0
+    layer_gradients: int = 0
+    rest_gradients: int = 0
 
 
 def meta_model(config: Any, settings: TrainingSettings) -> Any:
@@ -77,6 +82,8 @@ def meta_model(config: Any, settings: TrainingSettings) -> Any:
     if settings.adapter.kind == "none":
         choose_weights(model, settings.adapter)
     else:
+        if settings.adapter.kind == "qlora":
+            four_bits.prepare(model)
         model = put_adapter(model, settings.adapter.model_copy(update={"init": "zero"}), "base", [], settings.ends_in)
     if settings.activation_checkpointing:
         model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
@@ -164,16 +171,24 @@ def simulate(
                     next_step="measure it: train a few steps with max_steps, and look at the memory",
                 ) from error
             optimiser = sum(moment.numel() * moment.element_size() for moment in moments)
-    less = _saved_by_four_bits(counts) if settings.adapter.kind == "qlora" else 0
+    less, more = four_bits.saved(model) if settings.adapter.kind == "qlora" else (0, 0)
     gradients = sum(p.numel() * 4 for p in model.parameters() if p.requires_grad)
-    activations = max(kept)
-    return Simulated(counts, static - less, gradients, optimiser, activations, ledger.peak - less)
+    peak = ledger.peak - less + more
+    return Simulated(counts, static - less, gradients, optimiser, max(kept), peak, *_units(policy))
 
 
-def _saved_by_four_bits(counts: Counts) -> int:
-    """Frozen layers in NF4 with double quantisation (0.52 bytes a weight) where bfloat16 was counted; embeddings and
-    head stay. A formula: bitsandbytes' own tensors are not followed."""
-    return int((counts.parameters - counts.trained - counts.embeddings) * (2 - 0.52))
+def _units(policy: Policy) -> tuple[int, int, int, int]:
+    """Bytes of the largest decoder layer and of what is in none, then of their gradients."""
+    layers = list(getattr(policy.decoder, "layers", None) or [])
+    inside = {id(p) for layer in layers for p in layer.parameters()}
+    rest = [p for p in policy.model.parameters() if id(p) not in inside]
+    sizes = [(_bytes(layer.parameters()), _bytes(layer.parameters(), trained=True)) for layer in layers]
+    layer, gradients = max(sizes, default=(0, 0))
+    return layer, _bytes(rest), gradients, _bytes(rest, trained=True)
+
+
+def _bytes(parameters: Iterable[torch.Tensor], *, trained: bool = False) -> int:
+    return sum(p.numel() * p.element_size() for p in parameters if p.requires_grad or not trained)
 
 
 def _once(policy: Policy, batch: Batch, reads: Reads) -> None:
