@@ -1,24 +1,39 @@
 """`goldsmith fit`: its counts against published figures, its bytes against those of a real update."""
 
+import copy
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
-from transformers import AutoConfig, AutoModelForCausalLM, LlamaConfig
+from click.testing import CliRunner
+from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSequenceClassification, LlamaConfig
 
-from goldsmith.engines.fit.estimate import as_dict, memory_of
-from goldsmith.engines.fit.hardware import GPUS
+from goldsmith.cli.fit import command
+from goldsmith.engines.fit.estimate import Sharing, as_dict, memory_of, sampling_bytes
+from goldsmith.engines.fit.hardware import GPUS, Machine, known_gpu
 from goldsmith.engines.fit.known import KNOWN
 from goldsmith.engines.fit.ledger import Ledger
-from goldsmith.engines.fit.simulate import count, heaviest, meta_model, simulate, stated_rows
+from goldsmith.engines.fit.simulate import (
+    Counts,
+    Simulated,
+    answered,
+    count,
+    heaviest,
+    meta_model,
+    simulate,
+    stated_rows,
+)
 from goldsmith.engines.training.adapters import put_adapter
 from goldsmith.engines.training.policy import Policy
-from goldsmith.stages.fit import build, config_of, reads_of, stated_work
+from goldsmith.stages import fit, fit_remedies
+from goldsmith.stages.fit import build, config_of, memory_for, reads_of, simulated, stated_work
+from goldsmith.stages.fit_remedies import remedies
 from goldsmith.types.errors import BadInput, Unavailable
 
 SMALL = LlamaConfig(vocab_size=512, hidden_size=64, intermediate_size=160, num_hidden_layers=3, num_attention_heads=4,
@@ -46,15 +61,18 @@ def test_of_a_mixture_of_experts_only_those_used_count_as_active():
 
 
 @pytest.mark.parametrize("settings", [{}, LORA], ids=["full", "lora"])
-@pytest.mark.parametrize("method", ["sft", "dpo"])
+@pytest.mark.parametrize("method", ["sft", "dpo", "reward_model"])
 def test_the_simulated_bytes_are_those_of_a_real_update(method: str, settings: dict[str, Any]):
     """The same forwards on real tensors, counted by the same ledger."""
     spec = build(method, settings)
-    rows = stated_rows(24, 40, 2 if method == "dpo" else 0, 6)
+    rows = list(stated_work(method, spec, prompt=24, answer=40, rows=6).rows)
     batches = heaviest(rows, [[[0, 1, 2, 3], [4, 5]]])
     run = simulate(SMALL, spec, batches, device="cpu", reads=reads_of(method))
-    model = AutoModelForCausalLM.from_config(SMALL, dtype=torch.float32)
-    model = put_adapter(model, spec.adapter, "base", [], "words") if settings else model.requires_grad_(True)
+    config = copy.deepcopy(SMALL)
+    config.num_labels = 1
+    kind: Any = AutoModelForSequenceClassification if method == "reward_model" else AutoModelForCausalLM
+    model = kind.from_config(config, dtype=torch.float32)
+    model = put_adapter(model, spec.adapter, "base", [], spec.ends_in) if settings else model.requires_grad_(True)
     policy = Policy(model.train(), SimpleNamespace(pad_id=0), spec, "base")  # type: ignore[arg-type]
     policy.take("flat")
     moments: list[torch.Tensor] = []
@@ -64,7 +82,9 @@ def test_the_simulated_bytes_are_those_of_a_real_update(method: str, settings: d
         assert ledger.live == run.weights
         for update in range(2):
             for batch in batches:
-                if method == "dpo":
+                if method == "reward_model":
+                    loss = policy.numbers(batch).sum()
+                elif method == "dpo":
                     loss = policy.sequence_logprobs(batch).sum()
                 else:
                     loss = policy.cross_entropy(batch, len(batch.labels_N))
@@ -111,7 +131,115 @@ def test_only_a_config_is_needed_and_nothing_is_downloaded(tmp_path: Path):
 
 
 def test_every_gpu_has_its_source():
-    assert all(one.source and one.memory > 8 * 2**30 and one.tflops for one in GPUS)
+    assert all(one.source and one.memory > 8 * 2**30 for one in GPUS)
+    assert [one.name for one in GPUS if not one.tflops] == ["RTX 3060", "T4"]
+
+
+@pytest.mark.parametrize(
+    ("says", "gib", "row"),
+    [
+        ("NVIDIA GeForce RTX 4090", 24, "RTX 4090"), ("NVIDIA A100-SXM4-80GB", 79, "A100 80 GB"),
+        ("NVIDIA A100-PCIE-40GB", 39, "A100 40 GB"), ("NVIDIA H100 80GB HBM3", 79, "H100 SXM 80 GB"),
+        ("Tesla T4", 15, "T4"), ("NVIDIA A10", 22, "A10"), ("NVIDIA A10G", 22, None),
+        ("NVIDIA GeForce GTX 980", 4, None),
+    ],
+)  # fmt: skip
+def test_a_card_is_known_by_what_it_calls_itself(says: str, gib: int, row: str | None):
+    found = known_gpu(says, gib * 2**30)
+    assert (found.name if found else None) == row
+
+
+def test_shards_divide_what_is_always_there_and_gather_a_layer():
+    spec = build("sft", {})
+    run = simulate(SMALL, spec, heaviest(stated_rows(64, 64, 0, 4), [[[0, 1, 2, 3]]]), device="cuda", reads="tokens")
+    alone = memory_of(run, device="cuda")
+    copies = memory_of(run, device="cuda", sharing=Sharing(4))
+    shards = memory_of(run, device="cuda", sharing=Sharing(4, shards=True))
+    assert (copies.weights, copies.optimiser) == (alone.weights, alone.optimiser)
+    assert shards.weights == -(-alone.weights // 4)
+    assert shards.optimiser == -(-alone.optimiser // 4)
+    inside = sum(p.numel() * 4 for p in AutoModelForCausalLM.from_config(SMALL).model.layers[0].parameters())
+    assert (run.layer, run.layer_gradients) == (inside, inside)
+    assert shards.head - alone.head == 3 * inside + 2 * run.rest
+
+
+def test_four_bits_quantise_linear_layers_and_hold_the_rest_in_float32():
+    spec = build("sft", {"precision": "bfloat16", "adapter": {"kind": "qlora", "rank": 4}})
+    batches = heaviest(stated_rows(64, 64, 0, 4), [[[0, 1, 2, 3]]])
+    run = simulate(SMALL, spec, batches, device="cuda", reads="tokens")
+    plain = AutoModelForCausalLM.from_config(SMALL)
+    linear = [m.weight.numel() for n, m in plain.named_modules() if isinstance(m, torch.nn.Linear) and n != "lm_head"]
+    rest = sum(p.numel() for p in plain.parameters()) - sum(linear)
+    quantised = sum(size * (0.5 + 1 / 64 + 4 / 16384) + 4 * 273 for size in linear)
+    buffers = sum(b.numel() * b.element_size() for b in plain.buffers())
+    assert abs(run.weights - (quantised + 4 * rest + run.counts.trained * 4 + buffers)) <= 256
+    half = simulate(
+        SMALL, build("sft", {**LORA, "precision": "bfloat16"}), batches, device="cuda", reads="tokens"
+    )  # fmt: skip
+    assert run.activations > half.activations  # hidden states are float32
+
+
+def test_answers_that_are_written_count_with_their_cache_and_reference():
+    settings = {"rewards": [{"reward": "length"}], "group_size": 8, "max_new_tokens": 100, "batch_size": 4}
+    work = stated_work("grpo", build("grpo", settings), prompt=50, answer=999, rows=8)
+    run = simulated(SMALL, work, "cpu")
+    rows, members = answered(work.rows, 8, 100, 400)
+    assert [len(m) for m in members] == [3] * 8  # 50 + 3 x 100 fit 400 tokens
+    assert max(row.tokens for row in rows) <= 400
+    memory = memory_for(work, run, "cpu")
+    assert memory.weights == 2 * run.weights  # the reference
+    columns = 50 + 2000
+    written = sampling_bytes(run.counts, rows=32, prompt=50, answer=2000, bytes_each=4)
+    assert written > 32 * (columns * 2 * 3 * 2 * 16 * 4 + 512 * 20)
+    sampler = memory_of(run, device="cpu", sampling=written)
+    assert (sampler.cache, sampler.activations) == (written, 0)  # the worst moment is the sampler's
+    assert sampler.total > memory_of(run, device="cpu").total
+
+
+MACHINE = Machine("small", "cpu", 0, None, "a test")
+
+
+def test_remedies_are_the_least_that_makes_it_fit_each_worked_out_anew():
+    work = stated_work("sft", build("sft", {"max_length": 2048}), prompt=512, answer=512, rows=40)
+    whole = memory_for(work, simulated(SMALL, work, "cpu"), "cpu").total
+    room = replace(MACHINE, memory=int(whole * 0.75))
+    found = remedies(SMALL, work, room)
+    assert [one.fits for one in found] == [False] * (len(found) - 1) + [True]
+    assert found[-1].total <= room.memory < whole
+    assert "adapter" not in " ".join(one.change for one in found)  # what is trained stays as it is while that will do
+    nothing = remedies(SMALL, work, replace(MACHINE, memory=2**20))
+    assert not any(one.fits for one in nothing)
+
+
+def cheap(config: Any, work: Any, _device: str) -> Simulated:
+    """In the place of following a run: bytes by the parameters that the table states."""
+    dims = (config.hidden_size, config.num_hidden_layers, config.vocab_size)
+    one = next(
+        k for k in KNOWN if (k.config["hidden_size"], k.config["num_hidden_layers"], k.config["vocab_size"]) == dims
+    )
+    full = work.settings.adapter.kind == "none"
+    tokens = sum(row.tokens for row in work.rows[:2])
+    trained = one.parameters if full else one.parameters // 100
+    counts = Counts(one.parameters, trained, one.parameters, 0, 1000, 64, 2, 2, 16)
+    weights = one.parameters * (4 if full else 2)
+    return Simulated(counts, weights, 4 * trained, 8 * trained, tokens * 1000, weights + 12 * trained + tokens * 2000)
+
+
+@pytest.mark.parametrize("extra", [[], ["--least"], ["--prompt", "700", "--answer", "50"]])
+def test_the_list_of_models_says_what_is_said_of_each_alone(monkeypatch: pytest.MonkeyPatch, extra: list[str]):
+    monkeypatch.setattr(fit, "simulated", cheap)
+    monkeypatch.setattr(fit_remedies, "simulated", cheap)
+    monkeypatch.setattr(fit, "count", lambda _: Counts(1, 1, 1, 0, 1, 1, 1, 1, 1))
+    monkeypatch.setattr(fit, "meta_model", lambda *_: None)
+    machine = ["--on", "4090", "--json", *extra]
+    told = json.loads(CliRunner().invoke(command, machine).output)
+    assert [one["model"] for one in told["models"]] == [one.name for one in KNOWN]
+    for one in told["models"]:
+        for way, total in one["tune"].items():
+            alone = json.loads(CliRunner().invoke(command, [one["model"], "--tune", way, *machine]).output)
+            (here,) = alone["machines"]
+            assert here["fits"] == (total is not None and total <= here["memory"]), (one["model"], way)
+            assert total is None or here["bytes"]["total"] == total
 
 
 def test_the_command_says_whether_a_recipe_fits(tmp_path: Path):

@@ -8,7 +8,9 @@ import click
 from goldsmith.cli.options import json_option, print_json, safe
 
 if TYPE_CHECKING:
-    from goldsmith.stages.fit import Fit, Remedy, Work
+    from goldsmith.engines.fit.hardware import Machine
+    from goldsmith.stages.fit import Asked, Fit, Work
+    from goldsmith.stages.fit_remedies import Remedy
 
 GIB = 2**30
 
@@ -17,10 +19,13 @@ GIB = 2**30
 @click.argument("subject", metavar="[MODEL_OR_RECIPE]", required=False)
 @click.option("--method", default="sft", show_default=True, help="Of a model: by which method.")
 @click.option(
-    "--tune", type=click.Choice(["lora", "full"]), default="lora", show_default=True, help="Of a model: what."
+    "--tune", type=click.Choice(["lora", "full", "qlora"]), default="lora", show_default=True, help="Of a model: what."
 )
 @click.option("--prompt", type=click.IntRange(min=1), default=256, show_default=True, help="Tokens, where no data is.")
 @click.option("--answer", type=click.IntRange(min=1), default=256, show_default=True, help="Tokens, where no data is.")
+@click.option("--least", is_flag=True, help="Of a model: settings that take least (one row at a time, checkpointing).")
+@click.option("--gpus", type=click.IntRange(min=1), default=1, show_default=True, help="GPUs that train it together.")
+@click.option("--shard", is_flag=True, help="Each of them holds a shard (parallel.shard: full), not the whole model.")
 @click.option("--step", type=click.IntRange(min=1), default=1, show_default=True, help="Of a recipe: which step.")
 @click.option(
     "--on", "name", default=None, help="Only machines with this in their name [default: this and common GPUs]."
@@ -32,6 +37,9 @@ def command(
     tune: str,
     prompt: int,
     answer: int,
+    least: bool,
+    gpus: int,
+    shard: bool,
     step: int,
     name: str | None,
     as_json: bool,
@@ -39,27 +47,30 @@ def command(
     """Say how much memory a training run takes, by part, on this machine and on common GPUs, and how long it takes.
 
     MODEL is a folder, a config.json or a known open model: only its config is read, nothing is downloaded. Of a recipe
-    the rows' own lengths are taken where data and tokenizer are here. Without either: what this machine can tune and
-    serve. Exit code 1: it does not fit the first machine listed.
+    the rows' own lengths are taken where data and tokenizer are here. Without either: which open models this machine
+    (or the first one of --on) can tune, and how, and serve. Exit code 1: it does not fit the first machine listed.
     """
-    if subject is None:
-        _here(as_json)
-        return
     from goldsmith import pipeline
-    from goldsmith.stages import fit
+    from goldsmith.engines.fit.estimate import Sharing
+    from goldsmith.stages import fit, fit_remedies
 
+    asked = fit.Asked(method, prompt, answer, least, Sharing(gpus, shard and gpus > 1))
+    machines = fit.machines_for(name)
+    if subject is None:
+        _here(machines, asked, as_json)
+        return
     path = Path(subject)
     if path.suffix in (".yaml", ".yml"):
         recipe, _ = pipeline.read_recipe(path)
         model = recipe.base if not (path.parent / recipe.base).is_dir() else str(path.parent / recipe.base)
-        work = fit.recipe_work(recipe, path.parent, step, prompt=prompt, answer=answer)
+        work = fit.recipe_work(recipe, path.parent, step, asked)
     else:
-        model = subject
-        work = fit.stated_work(method, fit.build(method, fit.WAYS[tune]), prompt=prompt, answer=answer, rows=1000)
+        model, work = subject, asked.work(tune)
     config, source = fit.config_of(model)
-    machines = fit.machines_for(name)
+    if work.settings.adapter.kind == "qlora":
+        machines = fit.with_gpus(machines)
     fits = fit.fit_on(config, work, machines)
-    helps = [] if fits[0].fits else list(fit.remedies(config, work, machines[0]))
+    helps = [] if fits[0].fits else fit_remedies.remedies(config, work, machines[0])
     if as_json:
         print_json(_document(model, source, work, fits, helps))
     else:
@@ -87,7 +98,7 @@ def _document(model: str, source: str, work: "Work", fits: "list[Fit]", helps: "
             }
             for one in fits
         ],
-        "remedies": [{"change": one.change, "total": one.total, "fits": one.fits} for one in helps],
+        "remedies": [{"change": one.change, "cost": one.cost, "total": one.total, "fits": one.fits} for one in helps],
     }
 
 
@@ -105,17 +116,18 @@ def _tell(model: str, source: str, work: "Work", fits: "list[Fit]", helps: "list
     verdict = "fits" if first.fits else "does not fit"
     click.echo(f"  {'total':<12}{_size(first.memory.total)}: {verdict}")
     for one in helps:
-        click.echo(f"  with {one.change}: {_size(one.total).strip()}, {'fits' if one.fits else 'does not fit yet'}")
+        verdict = "fits" if one.fits else "does not fit yet"
+        click.echo(f"  with {one.change}: {_size(one.total).strip()}, {verdict} (costs: {one.cost})")
     click.echo("")
     for each in fits:
         time = "" if each.seconds is None else f"  {_span(each.seconds)}"
         room = f"{each.machine.memory / GIB:6.1f} GiB"
         takes = f"takes{_size(each.memory.total)}{time}"
         click.echo(f"{'yes' if each.fits else 'no ':<4}{safe(each.machine.name):<26}{room}  {takes}")
-    adapted = work.settings.adapter.kind != "none" and any(one.machine.device == "cpu" for one in fits)
-    if adapted:
-        click.echo("\nOn a CPU the heap may hold twice this under an adapter (measured): `yes` leaves room for it.")
-    click.echo("\nTensors are counted; on a GPU the rest is by formula, not measured, and time a stated range.")
+    several = f" on each of {work.sharing.devices}" if work.sharing.devices > 1 else ""
+    click.echo(f"\nBytes{several}. Tensors are counted; on a GPU the rest is by formula, and time a stated range.")
+    if any(one.machine.device == "cpu" for one in fits):
+        click.echo("A process on a CPU keeps freed memory while there is room, up to twice this under an adapter.")
 
 
 def _size(count: int) -> str:
@@ -127,13 +139,11 @@ def _span(seconds: tuple[float, float]) -> str:
     return f"{seconds[0] / unit:.1f} to {seconds[1] / unit:.1f} {name}"
 
 
-def _here(as_json: bool) -> None:
-    from goldsmith.engines.fit.hardware import detect
+def _here(machines: "list[Machine]", asked: "Asked", as_json: bool) -> None:
     from goldsmith.stages.fit import abilities
 
-    machines = detect()
     machine = machines[0]
-    found = list(abilities(machine))
+    found = list(abilities(machine, asked))
     if as_json:
         print_json(
             {
@@ -145,15 +155,15 @@ def _here(as_json: bool) -> None:
             }
         )
         return
-    for one in machines:
-        click.echo(f"{safe(one.name)}: {one.memory / GIB:.1f} GiB")
-    click.echo(f"\n{'model':<30}{'full':>14}{'lora':>14}{'serve':>14}")
+    click.echo(f"{safe(machine.name)}: {machine.memory / GIB:.1f} GiB")
+    ways = list(found[0].tune)
+    click.echo(f"\n{'model':<30}" + "".join(f"{name:>14}" for name in (*ways, "serve")))
     for each in found:
         cells = [*each.tune.values(), each.serve]
         shown = "".join(
             f"{'no' if cell is None or cell > machine.memory else _size(cell).strip():>14}" for cell in cells
         )
         click.echo(f"{each.model:<30}{shown}")
-    click.echo(
-        "\nrows of 1,024 tokens one at a time, activations computed again; serving one conversation of 4,096 tokens"
-    )
+    how = "one at a time, activations computed again" if asked.least else "packed, as the settings are without a recipe"
+    click.echo(f"\n{asked.method}, rows of {asked.prompt + asked.answer} tokens, {how}; serving: 4,096 tokens")
+    click.echo("The same for one model, by part: goldsmith fit MODEL with the same options and --tune.")

@@ -3,18 +3,39 @@
 import json
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
 from goldsmith import plugins
 from goldsmith.engines.fit import known
-from goldsmith.engines.fit.estimate import ADAPTER_HEAP, Memory, as_dict, flops_of, memory_of, seconds_of, serving_bytes
+from goldsmith.engines.fit.estimate import (
+    ALONE,
+    Memory,
+    Sharing,
+    as_dict,
+    flops_of,
+    memory_of,
+    sampling_bytes,
+    seconds_of,
+    serving_bytes,
+)
 from goldsmith.engines.fit.hardware import GPUS, Machine, cpu_tflops, detect
-from goldsmith.engines.fit.simulate import Reads, Simulated, count, heaviest, meta_model, simulate, stated_rows
+from goldsmith.engines.fit.simulate import (
+    Reads,
+    Simulated,
+    answered,
+    count,
+    heaviest,
+    meta_model,
+    simulate,
+    stated_rows,
+)
 from goldsmith.engines.training.batches import pack
 from goldsmith.engines.training.data import plan_of, prepare_data
 from goldsmith.engines.training.judged import judged
+from goldsmith.engines.training.reinforcement.generate import ROWS_AT_ONCE
+from goldsmith.engines.training.reinforcement.settings import OnlineSettings
 from goldsmith.engines.training.rows import Row
 from goldsmith.engines.training.settings import TrainingSettings
 from goldsmith.types.errors import BadInput, Unavailable
@@ -24,6 +45,7 @@ from goldsmith.types.record import Record
 WHOLE_ANSWERS = ("dpo", "simpo", "orpo", "kto", "grpo", "rloo", "ppo")
 """Methods whose loss reads log-probabilities of answers."""
 PAIRS = ("dpo", "simpo", "orpo", "reward_model")
+"""Methods whose rows are a prompt with two answers."""
 JUDGED = ("reward_model", "process_reward")
 """Methods whose model ends in a number."""
 _UPDATES_LOOKED_AT = 50
@@ -31,12 +53,19 @@ _UPDATES_LOOKED_AT = 50
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """What is trained: the rows, and in which forwards. `stated`: the lengths are an assumption, not the data's."""
+    """What is trained: the rows, and in which forwards. `stated`: the lengths are an assumption, not the data's. Of a
+    method that learns from its own answers the rows are prompts; its answers are as long as allowed."""
 
     method: str
     settings: TrainingSettings
     rows: tuple[Row, ...]
     stated: bool
+    sharing: Sharing = ALONE
+
+    @property
+    def online(self) -> OnlineSettings | None:
+        """The settings of a method that learns from its own answers."""
+        return self.settings if isinstance(self.settings, OnlineSettings) else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,15 +76,6 @@ class Fit:
     memory: Memory
     fits: bool
     seconds: tuple[float, float] | None
-
-
-@dataclass(frozen=True, slots=True)
-class Remedy:
-    """A change of settings, and the memory it would take."""
-
-    change: str
-    total: int
-    fits: bool
 
 
 def config_of(model: str) -> tuple[Any, str]:
@@ -91,7 +111,10 @@ def config_of(model: str) -> tuple[Any, str]:
 
 
 def stated_work(method: str, settings: TrainingSettings, *, prompt: int, answer: int, rows: int) -> Work:
-    """Rows that all have the stated length."""
+    """Rows that all have the stated length. Of a method that writes its own answers, `answer` is not asked: theirs are
+    as long as its settings allow."""
+    if isinstance(settings, OnlineSettings):
+        answer = 0
     if prompt + answer > settings.max_length:
         raise BadInput(
             "the stated rows are longer than max_length",
@@ -99,7 +122,7 @@ def stated_work(method: str, settings: TrainingSettings, *, prompt: int, answer:
             allowed=str(settings.max_length),
             next_step="set max_length in the recipe, or state shorter rows",
         )
-    branches = 2 if method in PAIRS else 1 if method in WHOLE_ANSWERS else 0
+    branches = 2 if method in PAIRS else 1 if method in WHOLE_ANSWERS and answer else 0
     made = stated_rows(prompt, answer, branches, rows)
     return Work(method, settings, tuple(judged(row) for row in made) if method in JUDGED else tuple(made), True)
 
@@ -119,16 +142,37 @@ def data_work(method: str, spec: Any, records: Sequence[Record], base: str) -> W
 def simulated(config: Any, work: Work, device: str) -> Simulated:
     """The heaviest forwards of the run, followed."""
     plan = plan_of(work.settings, work.rows, 0, device=device, share=True)
+    rows, parts = list(work.rows), [[place] for place in range(len(work.rows))]
+    if (online := work.online) is not None:
+        rows, parts = answered(work.rows, int(online.group_size), int(online.max_new_tokens), plan.forward_tokens)
     updates: list[list[list[int]]] = []
     for step in range(min(plan.steps, _UPDATES_LOOKED_AT)):
-        chosen = plan.rows_of(step)
+        chosen = [place for i in plan.rows_of(step) for place in parts[i]]
         if plan.forward_tokens:
-            sizes = [work.rows[i].tokens for i in chosen]
+            sizes = [rows[i].tokens for i in chosen]
             updates.append([[chosen[i] for i in members] for members in pack(sizes, plan.forward_tokens)])
         else:
             each = plan.forward_rows
             updates.append([chosen[low : low + each] for low in range(0, len(chosen), each)])
-    return simulate(config, work.settings, heaviest(work.rows, updates), device=device, reads=reads_of(work.method))
+    return simulate(config, work.settings, heaviest(rows, updates), device=device, reads=reads_of(work.method))
+
+
+def memory_for(work: Work, run: Simulated, device: str) -> Memory:
+    """What the run takes on one device, with what its method keeps and samples."""
+    sampling = reference = 0
+    if (online := work.online) is not None:
+        half = device == "cuda" and online.precision != "float32"
+        group = int(online.group_size)
+        prompts = min(max(1, ROWS_AT_ONCE[device] // group), online.batch_size * online.gradient_accumulation)
+        sampling = sampling_bytes(
+            run.counts,
+            rows=prompts * group,
+            prompt=max(row.longest for row in work.rows),
+            answer=int(online.max_new_tokens),
+            bytes_each=2 if half else 4,
+        )
+        reference = run.weights if online.adapter.kind == "none" else 0
+    return memory_of(run, device=device, sharing=work.sharing, sampling=sampling, reference=reference)
 
 
 def reads_of(method: str) -> Reads:
@@ -139,7 +183,7 @@ def reads_of(method: str) -> Reads:
 def fit_rows(base: Path, method: str, spec: Any, records: Sequence[Record], *, device: str) -> Mapping[str, int]:
     """Bytes by part for records at hand."""
     work = data_work(method, spec, records, str(base))
-    return as_dict(memory_of(simulated(config_of(str(base))[0], work, device), device=device))
+    return as_dict(memory_for(work, simulated(config_of(str(base))[0], work, device), device))
 
 
 def build(method: str, settings: Mapping[str, Any]) -> TrainingSettings:
@@ -154,7 +198,7 @@ def fit_on(config: Any, work: Work, machines: Sequence[Machine]) -> list[Fit]:
 
 
 def _one(work: Work, run: Simulated, machine: Machine) -> Fit:
-    memory = memory_of(run, device=machine.device)
+    memory = memory_for(work, run, machine.device)
     settings = work.settings
     plan = plan_of(settings, work.rows, 0, device=machine.device, share=True)
     share = plan.steps * plan.rows_per_update / len(work.rows)
@@ -170,42 +214,12 @@ def _one(work: Work, run: Simulated, machine: Machine) -> Fit:
         extra=tokens if work.method in ("dpo", "kto") else 0,
     )
     speed = cpu_tflops() if machine.device == "cpu" else None
-    return Fit(machine, memory, fits(memory, settings, machine), seconds_of(flops, machine, speed))
+    return Fit(
+        machine, memory, memory.total <= machine.memory, seconds_of(flops / work.sharing.devices, machine, speed)
+    )
 
 
-def fits(memory: Memory, settings: TrainingSettings, machine: Machine) -> bool:
-    """Whether there is room; under an adapter on a CPU, for a heap twice as large as what lives in it."""
-    holes = ADAPTER_HEAP if machine.device == "cpu" and settings.adapter.kind != "none" else 1.0
-    return memory.total * holes <= machine.memory
-
-
-def remedies(config: Any, work: Work, machine: Machine) -> Iterator[Remedy]:
-    """Changes of settings, each on top of those before, until the run fits."""
-    longest = max(row.longest for row in work.rows)
-    changes: list[tuple[str, dict[str, Any]]] = [
-        (f"forward_tokens: {max(longest, 512)}", {"forward_tokens": max(longest, 512)}),
-        ("activation_checkpointing: true", {"activation_checkpointing": True}),
-    ]
-    if work.settings.adapter.kind == "none":
-        changes.append(("adapter: {kind: lora, rank: 16}", {"adapter": {"kind": "lora", "rank": 16}}))
-    if work.settings.precision != "bfloat16":
-        changes.append(("precision: bfloat16 (with the adapter)", {"precision": "bfloat16"}))
-    settings = json.loads(work.settings.model_dump_json(exclude_defaults=True))
-    for text, more in changes:
-        settings = {**settings, **more}
-        try:
-            built = build(work.method, settings)
-        except BadInput:
-            continue
-        run = simulated(config, Work(work.method, built, work.rows, work.stated), machine.device)
-        memory = memory_of(run, device=machine.device)
-        enough = fits(memory, built, machine)
-        yield Remedy(text, memory.total, enough)
-        if enough:
-            return
-
-
-def recipe_work(recipe: Recipe, folder: Path, step: int, *, prompt: int, answer: int) -> Work:
+def recipe_work(recipe: Recipe, folder: Path, step: int, asked: "Asked") -> Work:
     """The work of a recipe's training step: with its data where the files and the base's tokenizer are here, else with
     rows of the stated length."""
     from goldsmith import nano
@@ -219,20 +233,61 @@ def recipe_work(recipe: Recipe, folder: Path, step: int, *, prompt: int, answer:
     files = [folder / one.file for one in recipe.sources if one.file is not None]
     if Path(base).is_dir() and len(files) == len(recipe.sources) and all(file.exists() for file in files):
         rows = [read_source(folder / str(one.file), one).rows for one in recipe.sources]
-        return data_work(chosen.method, settings, [row.record for part in rows for row in part], base)
-    return stated_work(chosen.method, settings, prompt=prompt, answer=answer, rows=1000)
+        work = data_work(chosen.method, settings, [row.record for part in rows for row in part], base)
+    else:
+        work = stated_work(chosen.method, settings, prompt=asked.prompt, answer=asked.answer, rows=1000)
+    sharing = asked.sharing
+    if recipe.parallel.shard == "full" and sharing.devices > 1:
+        sharing = replace(sharing, shards=True)
+    return replace(work, sharing=sharing)
 
 
 WAYS: dict[str, dict[str, Any]] = {
     "full": {"precision": "bfloat16_mixed"},
     "lora": {"precision": "bfloat16", "adapter": {"kind": "lora", "rank": 16}},
+    "qlora": {"precision": "bfloat16", "adapter": {"kind": "qlora", "rank": 16}},
 }
-"""How a model may be tuned, for the list of what this machine can do."""
+"""How a model may be tuned, where there is no recipe. Four bits need a GPU."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What is asked of a model without a recipe. `least`: with the settings that take the least memory: one row at a
+    time, and activations computed again."""
+
+    method: str = "sft"
+    prompt: int = 256
+    answer: int = 256
+    least: bool = False
+    sharing: Sharing = ALONE
+
+    def work(self, way: str) -> Work:
+        """As rows and settings."""
+        length = self.prompt + self.answer
+        settings: dict[str, Any] = {**WAYS[way], "max_length": max(1024, length)}
+        if self.least:
+            settings |= {"forward_tokens": max(1, length), "activation_checkpointing": True, "batch_size": 1}
+        built = build(self.method, {**settings, **_NEEDED.get(self.method, {})})
+        work = stated_work(self.method, built, prompt=self.prompt, answer=self.answer, rows=2 if self.least else 1000)
+        return replace(work, sharing=self.sharing)
+
+
+_NEEDED: dict[str, dict[str, Any]] = {
+    method: {"rewards": ({"reward": "length"},)} for method in ("grpo", "rloo", "ppo", "raft")
+}
+"""Settings that methods want and that take no memory."""
+
+
+def model_fits(config: Any, asked: Asked, way: str, machines: Sequence[Machine]) -> list[Fit]:
+    """A model tuned in one way on each machine; what both `goldsmith fit MODEL` and the list of models say."""
+    usable = [one for one in machines if way != "qlora" or one.device == "cuda"]
+    return fit_on(config, asked.work(way), usable)
 
 
 @dataclass(frozen=True, slots=True)
 class Ability:
-    """Bytes that it takes to tune (by way) and to serve a model here; None where it is far too much to work out."""
+    """Bytes that it takes to tune a model here, by way, and to serve it; None where its weights alone are too large, or
+    the way is none here."""
 
     model: str
     parameters: int
@@ -240,28 +295,26 @@ class Ability:
     serve: int
 
 
-def abilities(machine: Machine, *, length: int = 1024) -> Iterator[Ability]:
-    """What this machine can do with each known model: rows of `length` tokens one at a time, activations recomputed."""
+def abilities(machine: Machine, asked: Asked) -> Iterator[Ability]:
+    """What this machine can do with each known model."""
     for one in known.KNOWN:
-        document = dict(one.config)
-        kind = document.pop("model_type")
-        from transformers import AutoConfig
-
-        config = AutoConfig.for_model(kind, **document)
+        config, _ = config_of(one.name)
         found: dict[str, int | None] = {}
-        for way, settings in WAYS.items():
-            least = one.parameters * (16 if way == "full" else 2)
-            if least > machine.memory:
-                found[way] = None
-                continue
-            more = {"max_length": length, "forward_tokens": length, "activation_checkpointing": True, "batch_size": 1}
-            work = stated_work(
-                "sft", build("sft", {**settings, **more}), prompt=length // 2, answer=length // 2, rows=2
-            )
-            found[way] = memory_of(simulated(config, work, machine.device), device=machine.device).total
+        for way in WAYS:
+            weights = one.parameters * {"full": 16, "lora": 2, "qlora": 0.5}[way] / asked.sharing.devices
+            fits = [] if weights > machine.memory else model_fits(config, asked, way, [machine])
+            found[way] = fits[0].memory.total if fits else None
         counts = count(meta_model(config, build("sft", {})))
         serve = serving_bytes(counts, context=4096, answers=1, device=machine.device)
         yield Ability(one.name, one.parameters, found, serve)
+
+
+def with_gpus(machines: Sequence[Machine]) -> list[Machine]:
+    """Those that are GPUs. Errors: Unavailable if none is."""
+    found = [one for one in machines if one.device == "cuda"]
+    if not found:
+        raise Unavailable("four bits need a GPU", found=", ".join(one.name for one in machines), allowed="lora or full")
+    return found
 
 
 def machines_for(name: str | None) -> list[Machine]:

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 
 from goldsmith.engines.fit.hardware import GIB, Machine
 from goldsmith.engines.fit.simulate import Counts, Simulated
+from goldsmith.engines.training.parallel import BUCKET
 
-CPU_OVERHEAD = {"full": 40 * 2**20, "adapter": 85 * 2**20}
+CPU_OVERHEAD = {"full": 75 * 2**20, "adapter": 115 * 2**20}
 """What a process on a CPU holds beyond its tensors at the peak: kernels' scratch and small blocks. Measured
 (benchmarks/fit.py, the fitted cases)."""
 CUDA_CONTEXT = GIB
@@ -41,10 +42,6 @@ class Memory:
         return {name: getattr(self, name) for name in self.__slots__}
 
 
-BUCKET = 2**26
-"""Bytes of gradients that several processes sum at a time, about."""
-
-
 @dataclass(frozen=True, slots=True)
 class Sharing:
     """Several devices that train one model together: each holds it whole, or as one of its `shards` (FSDP2)."""
@@ -72,7 +69,7 @@ def memory_of(
         # what is gathered: a layer and the next one, what is in none, and their gradients until they are dealt out
         head += 2 * run.layer + run.rest + run.layer_gradients + run.rest_gradients
     elif sharing.devices > 1:
-        head = max(head, min(run.gradients, BUCKET))  # gradients are summed in buckets once activations are gone
+        head = max(head, min(run.gradients, 4 * BUCKET))  # gradients are summed in buckets once activations are gone
     cache = max(0, sampling - activations - gradients - head)
     if cache:
         activations, gradients, head, cache = 0, 0, 0, sampling

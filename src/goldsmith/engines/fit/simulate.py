@@ -173,8 +173,11 @@ def simulate(
             optimiser = sum(moment.numel() * moment.element_size() for moment in moments)
     less, more = four_bits.saved(model) if settings.adapter.kind == "qlora" else (0, 0)
     gradients = sum(p.numel() * 4 for p in model.parameters() if p.requires_grad)
-    peak = ledger.peak - less + more
-    return Simulated(counts, static - less, gradients, optimiser, max(kept), peak, *_units(policy))
+    away = 0
+    if settings.activation_offload and device == "cuda":  # two layers' inputs are on the GPU at a time
+        away = max(0, max(kept) - 2 * max(kept) // max(1, counts.layers))
+    peak = ledger.peak - less + more - away
+    return Simulated(counts, static - less, gradients, optimiser, max(kept) - away, peak, *_units(policy))
 
 
 def _units(policy: Policy) -> tuple[int, int, int, int]:
@@ -210,6 +213,23 @@ def stated_rows(prompt: int, answer: int, branches: int, number: int) -> list[Ro
     root = Node(ids[:prompt], mask[:prompt])
     leaves = tuple(Node(ids[prompt:], mask[prompt:], 0) for _ in range(branches))
     return [Row((root, *leaves), f"row {n}", str(n)) for n in range(number)]
+
+
+def answered(prompts: Sequence[Row], group: int, answer: int, capacity: int) -> tuple[list[Row], list[list[int]]]:
+    """Prompts with `group` answers of `answer` tokens each, in as many rows as a forward of `capacity` tokens asks for
+    (0: one); and each prompt's rows."""
+    ids, mask = np.zeros(answer, np.int32), np.ones(answer, np.bool_)
+    rows: list[Row] = []
+    members: list[list[int]] = []
+    for prompt in prompts:
+        root = Node(prompt.nodes[0].ids, np.zeros(len(prompt.nodes[0].ids), np.bool_))
+        at_once = max(1, (capacity - len(root.ids)) // answer) if capacity else group
+        members.append([])
+        for low in range(0, group, at_once):
+            leaves = (Node(ids, mask, 0),) * min(at_once, group - low)
+            members[-1].append(len(rows))
+            rows.append(Row((root, *leaves), prompt.name, prompt.key))
+    return rows, members
 
 
 def heaviest(rows: Sequence[Row], updates: Sequence[Sequence[Sequence[int]]]) -> list[Batch]:

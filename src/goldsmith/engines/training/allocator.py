@@ -53,11 +53,12 @@ def give_back() -> bool:
 
 
 def _watch(limit: float) -> None:
-    stop = threading.Event()
-    while not stop.wait(_EVERY_SECONDS):
+    wait = threading.Event().wait
+    while True:
+        wait(_EVERY_SECONDS)
         if resident() > limit:
             give_back()
-            return
+            wait(10 * _EVERY_SECONDS)  # what was kept before leaves holes as it is freed: they are handed over too
 
 
 def resident() -> int:
