@@ -140,10 +140,10 @@ def _span(seconds: tuple[float, float]) -> str:
 
 
 def _here(machines: "list[Machine]", asked: "Asked", as_json: bool) -> None:
-    from goldsmith.stages.fit import abilities
+    from goldsmith.stages.fit import WAYS, abilities
 
     machine = machines[0]
-    found = list(abilities(machine, asked))
+    found = abilities(machine, asked)  # one at a time: each takes seconds
     if as_json:
         print_json(
             {
@@ -156,8 +156,7 @@ def _here(machines: "list[Machine]", asked: "Asked", as_json: bool) -> None:
         )
         return
     click.echo(f"{safe(machine.name)}: {machine.memory / GIB:.1f} GiB")
-    ways = list(found[0].tune)
-    click.echo(f"\n{'model':<30}" + "".join(f"{name:>14}" for name in (*ways, "serve")))
+    click.echo(f"\n{'model':<30}" + "".join(f"{name:>14}" for name in (*WAYS, "serve")))
     for each in found:
         cells = [*each.tune.values(), each.serve]
         shown = "".join(
