@@ -137,8 +137,9 @@ def test_measures_tell_solved_from_failed(name: str, tmp_path: Path) -> None:
     unbounded = getattr(each, "unbounded_metrics", frozenset())
     means: dict[str, dict[str, float]] = {}
     for which in ("solved", "failed"):
-        likelihoods, train, validation = getattr(module, which)()
-        measured = each.measure(ScriptedAnswerer(lambda *_: "", likelihoods), train, validation)
+        first, train, validation = getattr(module, which)()  # a model, or the likelihoods of texts
+        model = first if hasattr(first, "answer") else ScriptedAnswerer(lambda *_: "", first)
+        measured = each.measure(model, train, validation)
         for metric, items in measured.items():
             assert all(isinstance(score, Scored) for _, score in items)
             means.setdefault(metric, {})[which] = sum(score.value for _, score in items) / len(items)

@@ -67,7 +67,8 @@ EXPECTED: dict[str, tuple[str, dict[str, Any]]] = {
     "factory_sft_lora": ("sft", {"batch_size": 1, "gradient_accumulation": 8, "warmup_share": 0.1, "max_length": 2048,
                                  "schedule": "cosine", "precision": "bfloat16", "evaluate_every": 500}),
     "factory_sft_full": ("sft", {"precision": "bfloat16_mixed", "packing": "best_fit"}),
-    "factory_qlora": ("sft", {"max_steps": 400, "warmup_share": 0.05, "schedule": "linear"}),
+    "factory_qlora": ("sft", {"max_steps": 400, "warmup_share": 0.05, "schedule": "linear",
+                               "neftune_alpha": 5.0}),
     "factory_dpo": ("dpo", {"beta": 0.2, "loss": "sigmoid", "label_smoothing": 0.1}),
     "factory_simpo": ("simpo", {"beta": 0.2, "gamma": 0.7}),
     "factory_kto": ("kto", {"beta": 0.1, "undesirable_weight": 1.5}),
@@ -114,6 +115,18 @@ def test_lora_targets_and_numbers_are_taken():
     adapter = made.recipe["train"][0]["settings"]["adapter"]
     assert (adapter["rank"], adapter["alpha"], adapter["dropout"]) == (8, 32.0, 0.05)
     assert adapter["targets"] == ["q_proj", "v_proj"]
+
+
+@pytest.mark.parametrize("key", ["neftune_noise_alpha", "noisy_embedding_alpha"])
+def test_axolotls_noise_is_taken_by_either_name_and_not_into_learning_from_rewards(tmp_path: Path, key: str):
+    for name, outcome in (("axolotl_lora", "taken"), ("axolotl_grpo", "unsupported")):
+        path = tmp_path / f"{name}.yaml"
+        path.write_text((CONFIGS / f"{name}.yaml").read_text(encoding="utf-8") + f"{key}: 5\n", encoding="utf-8")
+        made = import_recipe(path)
+        assert outcome_of(made, key) == {outcome}
+        assert made.recipe is not None
+        found = made.recipe["train"][0]["settings"].get("neftune_alpha")
+        assert found == (5.0 if outcome == "taken" else None)
 
 
 def test_misspelt_keys_are_named_with_what_was_probably_meant():

@@ -14,6 +14,7 @@ from goldsmith.trust.workspace import Workspace
 from goldsmith.types.finding import Outcome
 from goldsmith.types.recipe import CheckEntry
 from goldsmith.types.record import Conversation, Record, ToolCallPart
+from goldsmith.types.score import MetricResult
 
 FOLDERS = sorted(path.parent for path in (Path(__file__).parents[2] / "recipes").glob("*/recipe.yaml"))
 
@@ -31,7 +32,7 @@ def made(recipe: Path, folder: Path) -> Path:
 
 
 def test_there_are_recipes():
-    assert {"continual-update", "refuse-covert-calls"} <= {path.name for path in FOLDERS}
+    assert {"continual-update", "refuse-covert-calls", "say-you-dont-know"} <= {path.name for path in FOLDERS}
 
 
 @pytest.mark.parametrize("recipe", FOLDERS, ids=lambda path: path.name)
@@ -42,7 +43,7 @@ def test_data_is_the_same_each_time_passes_the_checks_and_the_recipe_builds(reci
     for source in read.sources:
         path = folder / str(source.file)
         assert path.read_bytes() == (again / str(source.file)).read_bytes()
-        checked, reading = check_file(path, CheckEntry())
+        checked, reading = check_file(path, read.checks)
         assert not reading.faults
         assert len(checked.rows) >= 40
         assert {one.verdict for one in checked.sources} == {Outcome.PASS}
@@ -78,11 +79,33 @@ def test_malicious_asks_are_refused_without_a_call_and_ordinary_work_calls(tmp_p
         assert len(bad) == len(good) + 1
 
 
-@pytest.mark.slow
-def test_the_recipe_against_covert_calls_is_promoted(tmp_path: Path):
-    folder = made(next(path for path in FOLDERS if path.name == "refuse-covert-calls"), tmp_path)
+def ran(name: str, tmp_path: Path) -> pipeline.Circle:
+    """The recipe, run as a user runs it."""
+    folder = made(next(path for path in FOLDERS if path.name == name), tmp_path)
     read, _ = pipeline.read_recipe(folder / "recipe.yaml")
     names = tuple(one.name for one in read.sources)
     with Workspace.create(folder / "ws", keys=KeyRing(folder / "keys"), sources=names) as ws:
-        circle = pipeline.run(ws, read, folder, progress=False)
+        return pipeline.run(ws, read, folder, progress=False)
+
+
+def results(circle: pipeline.Circle) -> dict[tuple[str, str], MetricResult]:
+    """The examination by eval and metric."""
+    assert circle.examination is not None
+    return {(one.eval, one.metric): one for one in circle.examination[1].results}
+
+
+@pytest.mark.slow
+def test_the_recipe_against_covert_calls_is_promoted(tmp_path: Path):
+    circle = ran("refuse-covert-calls", tmp_path)
     assert circle.outcome is Outcome.PASS, pipeline.summary(circle)["rules"]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_the_recipe_to_say_what_is_not_known_keeps_both_sides(tmp_path: Path):
+    circle = ran("say-you-dont-know", tmp_path)
+    assert circle.outcome is Outcome.PASS, pipeline.summary(circle)["rules"]
+    for name, least in (("lookups", 0.3), ("capitals", 0.1)):
+        found = results(circle)[name, "admits"]
+        assert found.base_mean is not None
+        assert found.mean > found.base_mean + least

@@ -3,6 +3,7 @@
 import itertools
 import math
 import random
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -132,6 +133,23 @@ def test_every_candidate_is_a_valid_step(given):
         assert built.learning_rate == one.learning_rate
         assert built.adapter.kind == {"full": "none"}.get(one.tune, one.tune)
         assert built.adapter.rank == (one.rank or 16)
+
+
+def test_noise_is_tried_only_where_it_is_asked_for():
+    plain = Sweep(tune=("lora", "full"), rank=(4,), learning_rate=(1e-4,))
+    given = {"neftune_alpha": 3.0}
+    assert [settings_of(one, given)["neftune_alpha"] for one in candidates(plain, 0)] == [3.0, 3.0]
+    tried = candidates(plain.model_copy(update={"neftune_alpha": (0.0, 5.0)}), 0)
+    assert [settings_of(one, given)["neftune_alpha"] for one in tried] == [0.0, 5.0, 0.0, 5.0]
+    assert [Sft.model_validate(settings_of(one, {})).neftune_alpha for one in tried] == [0.0, 5.0, 0.0, 5.0]
+    assert [str(one) for one in tried][1].endswith("noise 5")
+    drawn = Sweep(draw=60)
+    same = [replace(one, neftune_alpha=None) for one in candidates(drawn, 2)]
+    assert same == candidates(drawn, 2)
+    assert {one.neftune_alpha for one in candidates(drawn.model_copy(update={"neftune_alpha": (0.0, 5.0)}), 2)} == {
+        0,
+        5,
+    }
 
 
 def test_an_unknown_key_is_named_with_what_was_meant():

@@ -206,6 +206,8 @@ class Sweep(Frozen):
     full_learning_rate: tuple[Positive, ...] = ()
     dropout: tuple[Annotated[Real, Field(ge=0, lt=1)], ...] = Field((0.0,), min_length=1)
     weight_decay: tuple[Annotated[Real, Field(ge=0)], ...] = Field((0.0,), min_length=1)
+    neftune_alpha: tuple[Annotated[Real, Field(ge=0)], ...] = ()
+    """Noise on the embeddings (NEFTune; 0 is none). Nothing given: as the step has it."""
     draw: Annotated[int, Field(ge=1, le=10_000)] | None = None
     eta: Annotated[int, Field(ge=2)] = 2
     min_steps: Annotated[int, Field(ge=1)] = 10

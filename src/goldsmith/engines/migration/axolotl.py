@@ -268,6 +268,5 @@ def _adapter_options(draft: Draft) -> None:
     start = given.get("peft_init_lora_weights")
     if isinstance(start, str) and start != "default":
         tuning.option(draft, "peft_init_lora_weights", "adapter.init", start, f"the start {start!r}", "leave it out")
-    noise = number(given.get("neftune_noise_alpha"))
-    if noise:
-        tuning.option(draft, "neftune_noise_alpha", "neftune_alpha", noise, "NEFTune", "leave it out")
+    tuning.noise(draft, "neftune_noise_alpha")
+    tuning.noise(draft, "noisy_embedding_alpha")  # its older name

@@ -170,9 +170,7 @@ def _adapter_options(draft: Draft) -> None:
             tuning.option(draft, key, setting, value, what, "plain LoRA is written; take it, or wait")
         elif given.has(key):
             draft.note(key, "ignored", "switched off")
-    noise = number(given.get("neftune_noise_alpha"))
-    if noise:
-        tuning.option(draft, "neftune_noise_alpha", "neftune_alpha", noise, "NEFTune", "leave it out")
+    tuning.noise(draft, "neftune_noise_alpha")
 
 
 def _pure_half(draft: Draft) -> None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from goldsmith.engines.migration.draft import Draft, Outcome
+from goldsmith.engines.migration.draft import Draft, Outcome, number
 
 PREFERENCE = ("dpo", "simpo", "orpo")
 """Methods that learn from pairs; also `reward_model`."""
@@ -56,6 +56,25 @@ def option(draft: Draft, key: str, setting: str, value: object, what: str, inste
         draft.put(key, setting, value)
     else:
         draft.missing(key, f"{what} is not supported yet", instead)
+
+
+def noise(draft: Draft, key: str) -> None:
+    """Noise on the embeddings (NEFTune)."""
+    size = number(draft.given.get(key))
+    if not size:
+        if draft.given.has(key):
+            draft.note(key, "ignored", "switched off")
+    elif "rewards" in draft.targets.methods.get(draft.method or "", ()):
+        draft.missing(key, "NEFTune does not go with learning from rewards", "leave it out")
+    elif draft.can("neftune_alpha"):
+        draft.put(
+            key,
+            "neftune_alpha",
+            size,
+            "sized by each row's own length, not that of what it is padded to or packed with",
+        )
+    else:
+        draft.missing(key, "NEFTune is not supported by this method", "leave it out")
 
 
 def pair_loss(draft: Draft, key: str, loss: str, smoothing_key: str, smoothing: float) -> None:

@@ -16,19 +16,22 @@ MOST = 10_000
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """One combination. `rank` and `dropout` are None where the whole model is tuned."""
+    """One combination. `rank` and `dropout` are None where the whole model is tuned, `neftune_alpha` where the sweep
+    does not try any."""
 
     tune: str
     learning_rate: float
     weight_decay: float
     rank: int | None = None
     dropout: float | None = None
+    neftune_alpha: float | None = None
 
     def __str__(self) -> str:
         parts = [self.tune, f"lr {self.learning_rate:.3g}"]
         parts += [] if self.rank is None else [f"rank {self.rank}"]
         parts += [f"dropout {self.dropout:g}"] if self.dropout else []
         parts += [f"decay {self.weight_decay:g}"] if self.weight_decay else []
+        parts += [f"noise {self.neftune_alpha:g}"] if self.neftune_alpha else []
         return ", ".join(parts)
 
     def as_dict(self) -> dict[str, Any]:
@@ -52,7 +55,8 @@ def _rates(sweep: Sweep, tune: str) -> tuple[float, ...]:
 
 
 def _grid(sweep: Sweep) -> list[Candidate]:
-    counts = [len(each) for each in (sweep.tune, sweep.rank, sweep.learning_rate, sweep.dropout, sweep.weight_decay)]
+    lists = (sweep.tune, sweep.rank, sweep.learning_rate, sweep.dropout, sweep.weight_decay, _noises(sweep))
+    counts = [len(each) for each in lists]
     if math.prod(counts) > MOST:
         raise BadInput(
             "the sweep's grid is too large",
@@ -63,12 +67,17 @@ def _grid(sweep: Sweep) -> list[Candidate]:
         )
     found: list[Candidate] = []
     for tune in sweep.tune:
-        for rate, decay in itertools.product(_rates(sweep, tune), sweep.weight_decay):
+        for rate, decay, noise in itertools.product(_rates(sweep, tune), sweep.weight_decay, _noises(sweep)):
             if tune == "full":
-                found.append(Candidate(tune, rate, decay))
+                found.append(Candidate(tune, rate, decay, neftune_alpha=noise))
                 continue
-            found += [Candidate(tune, rate, decay, r, d) for r, d in itertools.product(sweep.rank, sweep.dropout)]
+            adapters = itertools.product(sweep.rank, sweep.dropout)
+            found += [Candidate(tune, rate, decay, rank, dropout, noise) for rank, dropout in adapters]
     return found
+
+
+def _noises(sweep: Sweep) -> tuple[float | None, ...]:
+    return sweep.neftune_alpha or (None,)
 
 
 def _drawn(sweep: Sweep, seed: int) -> list[Candidate]:
@@ -80,8 +89,10 @@ def _drawn(sweep: Sweep, seed: int) -> list[Candidate]:
         low, high = math.log(min(rates)), math.log(max(rates))
         rate = float(f"{math.exp(dice.uniform(low, high)):.4g}")
         decay, rank, dropout = dice.choice(sweep.weight_decay), dice.choice(sweep.rank), dice.choice(sweep.dropout)
+        # Drawn only where it is tried: the draws of a sweep without it stay what they were.
+        noise = dice.choice(sweep.neftune_alpha) if sweep.neftune_alpha else None
         full = tune == "full"
-        found.append(Candidate(tune, rate, decay, None if full else rank, None if full else dropout))
+        found.append(Candidate(tune, rate, decay, None if full else rank, None if full else dropout, noise))
     return found
 
 
@@ -103,6 +114,8 @@ def settings_of(candidate: Candidate, given: Mapping[str, Any]) -> dict[str, Any
         "adapter": adapter,
         "precision": precision,
     }
+    if candidate.neftune_alpha is not None:
+        found["neftune_alpha"] = candidate.neftune_alpha
     if "precision" not in given and precision == "float32":
         del found["precision"]
     return {key: value for key, value in found.items() if value != {}}

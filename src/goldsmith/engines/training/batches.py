@@ -4,7 +4,7 @@ Names of axes: T tokens of the flat sequence, N labelled positions, S segments.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -35,7 +35,8 @@ class Layout:
 class Batch:
     """One forward. `labels_N[i]` is to be predicted from position `predictors_N[i]`; `owners_N[i]` is the number,
     within this batch, of the trained node it belongs to (`owner_rows` gives each owner's row, in order). `part`: what
-    all of its rows are mixed in as. `weights`: of each of `rows`; none where all count the same."""
+    all of its rows are mixed in as. `weights`: of each of `rows`; none where all count the same. `draw`: the seed and
+    step of the update it is part of; None where nothing is learnt from it."""
 
     input_ids_T: torch.Tensor
     position_ids_T: torch.Tensor
@@ -47,6 +48,7 @@ class Batch:
     rows: tuple[int, ...]
     part: str = MAIN
     weights: tuple[float, ...] = ()
+    draw: tuple[int, int] | None = None
 
     @property
     def tokens(self) -> int:
@@ -76,6 +78,7 @@ class Batch:
             self.rows,
             self.part,
             self.weights,
+            self.draw,
         )
 
 
@@ -276,7 +279,7 @@ class Plan:
         if self.processes > 1:
             sizes = [self.rows[i].tokens for i in chosen]
             parts = [[chosen[place] for place in part] for part in dealt(sizes, self.processes) if part]
-        batches = tuple(batch for part in parts for batch in self.forwards(part))
+        batches = tuple(replace(one, draw=(self.seed, step)) for part in parts for one in self.forwards(part))
         return Update(step, (step + 1) / self.steps_per_epoch, tuple(chosen), batches)
 
     def updates(self, start: int = 0) -> Iterator[Update]:

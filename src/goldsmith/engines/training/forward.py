@@ -1,7 +1,7 @@
 """A decoder and the ways of putting batches before it: flat with shared prompts, packed, or padded."""
 
 from collections.abc import Callable
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Literal
 
 import torch
@@ -9,6 +9,7 @@ import torch
 from goldsmith.engines.training import attention
 from goldsmith.engines.training.batches import Batch
 from goldsmith.engines.training.flex import Tree
+from goldsmith.engines.training.noise import EmbeddingNoise
 from goldsmith.engines.training.offload import Offload
 from goldsmith.engines.training.settings import TrainingSettings
 from goldsmith.types.errors import BadInput
@@ -56,6 +57,8 @@ class Forward:
         self.flex = self.device.type == "cuda"  # such layers take FlexAttention
         self.flex_failure = ""
         self.decoder = _decoder_of(inner)
+        alpha = float(settings.neftune_alpha)
+        self.noise = EmbeddingNoise(inner, alpha) if alpha else None
         away = settings.activation_offload and self.device.type == "cuda"
         self.offload = Offload(self.device) if away else None
         self._routing: dict[str, bool] = {}
@@ -65,8 +68,8 @@ class Forward:
 
     @property
     def shares(self) -> bool:
-        """Whether a prompt with several branches is computed once."""
-        return self.way == "flat"
+        """Whether a prompt with several branches is computed once; under noise each branch is a sequence of its own."""
+        return self.way == "flat" and self.noise is None
 
     def take(self, way: Way) -> None:
         """Put batches before the model in this way from now on."""
@@ -85,16 +88,24 @@ class Forward:
             if self.way == "padded":
                 return self._padded(batch)
             extra = self._layout(batch) if self.way == "flat" else {}
-            out = self.decoder(
-                input_ids=batch.input_ids_T[None],
-                position_ids=batch.position_ids_T[None],
-                use_cache=False,
-                **extra,
-                **self._routing,
-            )
+            with self._noisy(batch):
+                out = self.decoder(
+                    input_ids=batch.input_ids_T[None],
+                    position_ids=batch.position_ids_T[None],
+                    use_cache=False,
+                    **extra,
+                    **self._routing,
+                )
             self._routed = getattr(out, "router_logits", None)
             states: torch.Tensor = out.last_hidden_state[0].index_select(0, batch.predictors_N)
             return states
+
+    def _noisy(self, batch: Batch, real_BT: torch.Tensor | None = None) -> AbstractContextManager[None]:
+        """Noise on the embeddings, where it is set and the batch is learnt from; never where no gradient is wanted."""
+        if self.noise is None or batch.draw is None or not torch.is_grad_enabled():
+            return nullcontext()
+        width = int(self.inner.get_input_embeddings().weight.shape[1])
+        return self.noise.on(batch, width, self.device, real_BT)
 
     def _layout(self, batch: Batch) -> dict[str, Any]:
         """What tells the attention which token sees which: on a GPU in half precision for one kernel over all."""
@@ -127,7 +138,8 @@ class Forward:
         real_BT = torch.arange(width, device=self.device)[None] < sizes[:, None]
         ids_BT = torch.full(real_BT.shape, self.pad_id, dtype=torch.int64, device=self.device)
         ids_BT[real_BT] = batch.input_ids_T
-        out = self.decoder(input_ids=ids_BT, attention_mask=real_BT.long(), use_cache=False, **self._routing)
+        with self._noisy(batch, real_BT):
+            out = self.decoder(input_ids=ids_BT, attention_mask=real_BT.long(), use_cache=False, **self._routing)
         routed = getattr(out, "router_logits", None)
         self._routed = None if routed is None else tuple(r.reshape(-1, r.shape[-1])[real_BT.flatten()] for r in routed)
         flat: torch.Tensor = out.last_hidden_state[real_BT]

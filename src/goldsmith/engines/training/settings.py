@@ -114,6 +114,10 @@ class TrainingSettings(Spec):
     """AdamW's decoupled weight decay, on matrices only."""
     adam_beta1: Share = 0.9
     adam_beta2: Share = 0.999
+    neftune_alpha: Annotated[Real, Field(ge=0)] = 0.0
+    """Noise on the embeddings while learning, uniform within +- this / sqrt(L x H), L a row's own length and H the
+    embeddings' width (NEFTune; Jain et al. 2023, arXiv:2310.05914, who take 5 to 15). Never in validation, nor in a
+    reference's log-probabilities. 0: none. A prompt with several branches is then computed once for each."""
     max_grad_norm: Annotated[Real, Field(ge=0)] = 1.0
     """Gradients of an update are scaled down to this norm; 0 leaves them alone."""
     max_length: Count = 1024

@@ -120,6 +120,10 @@ class OnlineSettings(TrainingSettings):
             raise ValueError("turns above 1 and tools go together: set both or neither")
         if WORLD in labels:
             raise ValueError(f"no reward can be named {WORLD}: give it another `name`")
+        if self.neftune_alpha:
+            raise ValueError(
+                "neftune_alpha does not go with learning from rewards: answers are sampled and compared without noise"
+            )
         return self
 
     _handed: Mapping[str, Any] = PrivateAttr(default_factory=dict)
