@@ -14,9 +14,10 @@ from goldsmith.engines.counterfactual.words import BOUND, NAMES, WORDS, Axis
 # Never touched: fenced and inline code, links, addresses, tags and placeholders of a template, paths, and words that
 # belong to an identifier (he_said, Anna.txt, @anna).
 _KEPT: Final = re.compile(
-    r"```.*?(?:```|\Z)|~~~.*?(?:~~~|\Z)|`[^`\n]*`|https?://\S+|\bwww\.\S+|\S+@\S+|</?[A-Za-z|][^<>\n]{0,200}>|"
-    r"\{\{.*?\}\}|\{%.*?%\}|\{[A-Za-z0-9_.!:]*\}|\[[A-Z_]{2,}\]|<\|[^|\n]{1,40}\|>|[\w.~-]*[/\\][\w./\\~-]+|"
-    r"\w*[_@#$]\w+|\w+[_@#$]\w*|\w+\.(?=\w)[\w.]+|\w+\(",
+    r"```.*?(?:```|\Z)|~~~.*?(?:~~~|\Z)|`[^`\n]*`|https?://\S+|\bwww\.\S+|(?<!\S)\S{1,200}@\S+|"
+    r"</?[A-Za-z|][^<>\n]{0,200}>|\{\{.{0,200}?\}\}|\{%.{0,200}?%\}|\{[A-Za-z0-9_.!:]{0,80}\}|\[[A-Z_]{2,40}\]|"
+    r"<\|[^|\n]{1,40}\|>|(?<![\w.~-])[\w.~-]{0,200}[/\\][\w./\\~-]+|(?<!\w)\w{0,100}[_@#$]\w+|"
+    r"(?<!\w)\w{1,100}\.(?=\w)[\w.]+|(?<!\w)\w{1,100}\(",
     re.DOTALL,
 )
 _WORD: Final = re.compile(r"[^\W\d_]+")
