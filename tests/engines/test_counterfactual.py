@@ -129,7 +129,7 @@ def test_a_large_hostile_text_is_swapped_in_one_pass() -> None:
 
 
 def test_sentences_of_a_coreference_set_become_their_published_twins() -> None:
-    """Winogender: each sentence exists for he and for she. (The list of what follows an object was made seeing them.)"""
+    """Winogender: each sentence exists for he and for she. (The words after an object were listed seeing them.)"""
     path = DATA / "winogender" / "sentences.jsonl"
     if not path.exists():
         pytest.skip("shared data absent")
