@@ -248,7 +248,10 @@ def _sampled(seed: int) -> tuple[Any, list[Row], Any, Any]:
     rng = np.random.default_rng(seed)
     prompts, written, rows, members = [5, 11, 3], [], [], []
     for i, n in enumerate(prompts):
-        answers = [Sampled(_ids(m), rng.normal(-2, 0.5, m).astype(np.float32), True) for m in (4 + i, 9 - 2 * i)]
+        answers = [
+            Sampled(_ids(m), rng.normal(-2, 0.5, m).astype(np.float32), True, np.ones(m, dtype=np.bool_))
+            for m in (4 + i, 9 - 2 * i)
+        ]
         root = Node(_ids(n), np.zeros(n, dtype=np.bool_))
         branches = (Node(a.ids, np.ones(len(a.ids), dtype=np.bool_), 0) for a in answers)
         rows.append(Row((root, *branches), f"row {i}", str(i)))
