@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from goldsmith_test_processes import LORA, curve, same, together
 
 from goldsmith.engines.chat import open_chat
 from goldsmith.engines.training.attention import register
@@ -386,6 +387,15 @@ def job(folder: Path, method: Grpo, records: Sequence[Record]) -> TrainingJob:
     return TrainingJob(
         method, str(model_path()), records, folder / "out", folder / "scratch", seed=1, progress=False, device="cpu"
     )
+
+
+def test_two_processes_play_the_episodes_of_one(tmp_path: Path) -> None:
+    method = method_of(Judge(), batch_size=3, max_steps=2, learning_rate=1e-4, adapter=LORA)
+    records = [record_of(task) for task in TASKS[:6]]
+    run_training(job(tmp_path / "one", method, records))
+    together(2, tmp_path / "meet", lambda: run_training(job(tmp_path / "two", method, records)))
+    same(tmp_path / "one", tmp_path / "two")
+    assert curve(tmp_path / "one")[0]["tool_calls"] > 0
 
 
 def test_rows_without_tools_or_without_a_world_are_named(tmp_path: Path) -> None:
