@@ -115,6 +115,15 @@ def test_same_job_twice_gives_the_same_bytes(tiny_base: Path, tmp_path: Path, me
     assert first.label_tokens == sum(line["label_tokens"] for line in lines(first.metrics_file))
 
 
+def test_validation_rows_that_are_all_too_long_are_left_out_and_counted(tiny_base: Path, tmp_path: Path) -> None:
+    long = Record(content=Conversation(messages=(said("user", "quick " * 90), said("assistant", "It is."))))
+    training = job(tiny_base, tmp_path, Sft(max_length=60, over_long="drop", batch_size=4, max_steps=2))
+    done = run_training(replace(training, validation=[long, long]))
+    assert (done.rows_validation, done.rows_dropped) == (0, 2)
+    with pytest.raises(BadInput, match="no row is left"):
+        run_training(job(tiny_base, tmp_path / "b", Sft(max_length=60, over_long="drop"), records=[long]))
+
+
 # ---- resume ------------------------------------------------------------------------------------------------------
 
 

@@ -139,7 +139,7 @@ def prepare_data(
     else:
         numbered = [f"validation record {i + 1}" for i in range(len(validation))]
         more, other_validation = _encode(method, settings, chat, validation, numbered, cache)
-        kept = fit(more, settings.max_length, settings.over_long) if more else None
+        kept = fit(more, settings.max_length, settings.over_long, may_be_empty=True) if more else None
         train, aside = fitted.rows, kept.rows if kept else ()
         cut, dropped = fitted.cut + (kept.cut if kept else ()), fitted.dropped + (kept.dropped if kept else ())
         other += other_validation

@@ -102,14 +102,14 @@ class Fitted:
     dropped: tuple[str, ...]
 
 
-def fit(rows: Sequence[Row], max_length: int, over_long: OverLong) -> Fitted:
+def fit(rows: Sequence[Row], max_length: int, over_long: OverLong, *, may_be_empty: bool = False) -> Fitted:
     """Handle rows longer than `max_length` tokens as told.
 
     `cut_keep_stop` takes tokens out of the middle of the last answer's text, never its stop token nor the prompt;
     a row whose prompt alone is too long is dropped and counted.
 
     Raises:
-        BadInput: `refuse` and there is such a row, or nothing is left.
+        BadInput: `refuse` and there is such a row, or nothing is left (unless it `may_be_empty`: rows to validate on).
     """
     long = [row for row in rows if row.longest > max_length]
     if long and over_long == "refuse":
@@ -134,7 +134,7 @@ def fit(rows: Sequence[Row], max_length: int, over_long: OverLong) -> Fitted:
         else:
             cut.append(row.name)
             kept.append(shorter)
-    if not kept:
+    if not kept and not may_be_empty:
         raise BadInput(
             "no row is left to train on",
             found=f"all {len(rows)} are longer than max_length",
