@@ -22,6 +22,8 @@ from goldsmith.types.errors import BadInput
 KEPT = 2
 SHARDS = "shards"
 """The folder of a checkpoint whose tensors lie in shards (see `sharded_checkpoints`)."""
+TENSORS = {"weights.safetensors", "optimizer.safetensors", "rng.safetensors"}
+"""What the manifest of any other names beside its state."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +111,8 @@ def _wrong(path: Path, ranks: Ranks) -> str | None:
         manifest = json.loads((path / "manifest.json").read_text())
         names = sorted(manifest)[ranks.rank :: ranks.size]
         found = next((text for name in names if (text := _differs(path / name, manifest[name]))), None)
-        if "state.json" not in manifest:
+        whole = any(name.startswith(f"{SHARDS}/") for name in manifest) or set(manifest) >= TENSORS
+        if not whole or "state.json" not in manifest:
             found = "its manifest is not one"
     except (OSError, ValueError, TypeError) as error:
         found = f"its manifest cannot be read ({type(error).__name__})"

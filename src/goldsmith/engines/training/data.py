@@ -9,6 +9,7 @@ from goldsmith.engines.chat import Chat
 from goldsmith.engines.training.batches import Plan
 from goldsmith.engines.training.method import Method
 from goldsmith.engines.training.mixing import MAIN
+from goldsmith.engines.training.overfitting import FEWEST
 from goldsmith.engines.training.rows import Row, fit, split
 from goldsmith.engines.training.settings import TrainingSettings
 from goldsmith.engines.training.token_cache import TokenCache
@@ -99,6 +100,21 @@ def _require_parts(settings: TrainingSettings, rows: Sequence[Row], records: Seq
             )
 
 
+def _require_aside(settings: TrainingSettings, rows: int) -> None:
+    """What would stop a run by its validation has rows to do so."""
+    wanted = [("early_stopping_patience", "early stopping", 1)] if settings.early_stopping_patience else []
+    wanted += [("overfit, act", "stopping where a run overfits", FEWEST)] if settings.overfit.act == "stop" else []
+    for where, what, fewest in wanted:
+        if rows < fewest:
+            raise BadInput(
+                f"{what} needs validation rows",
+                where=where,
+                found=str(rows) if rows else "none",
+                allowed=f"at least {fewest}",
+                next_step="set validation_share, or give validation records",
+            )
+
+
 def prepare_data(
     method: Method,
     settings: TrainingSettings,
@@ -144,13 +160,7 @@ def prepare_data(
         cut, dropped = fitted.cut + (kept.cut if kept else ()), fitted.dropped + (kept.dropped if kept else ())
         other += other_validation
     _require_parts(settings, train, records)
-    if settings.early_stopping_patience and not any(row.part == MAIN for row in aside):
-        raise BadInput(
-            "early stopping needs validation rows",
-            where="early_stopping_patience",
-            found="none",
-            next_step="set validation_share, or give validation records",
-        )
+    _require_aside(settings, sum(row.part == MAIN for row in aside))
     return TrainingData(train, aside, cut, dropped, other, cache.ignored)
 
 

@@ -3,7 +3,7 @@
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -16,13 +16,19 @@ from goldsmith.engines.training.journal import Journal
 from goldsmith.engines.training.method import Metrics
 from goldsmith.engines.training.mixing import MAIN
 from goldsmith.engines.training.opening import Opened
+from goldsmith.engines.training.rows import Row
+from goldsmith.engines.training.watching import Overfits
 from goldsmith.trust.canonical import spec_text
 
 __all__ = ["Reached", "TrainingJob", "TrainingOutcome", "run_training", "train_until"]
 
 
 class _Run(Opened):
-    """An opened job under way."""
+    """An opened job under way. `beyond`: what the last validation found beyond a bound of `overfit`, with warnings."""
+
+    def __init__(self, job: TrainingJob) -> None:
+        super().__init__(job)
+        self.beyond: dict[str, str] = {}
 
     def loop(self, journal: Journal, interrupted: threading.Event, until: int | None = None) -> None:
         """Drive the method's generator; log, validate, save and stop between its updates, at the latest at `until`."""
@@ -30,7 +36,9 @@ class _Run(Opened):
         last = self.plan.steps if until is None else min(until, self.plan.steps)
         if self.progress.stopped or start >= last:
             return
-        if start == 0 and self.settings.mix and self.data.validation:
+        if start == 0 and self.data.validation and (self.settings.mix or self.watched):
+            if self.watched:
+                journal.note(0, self.watched.told(self.job.seed))
             journal.validation(0, self._losses_aside(journal))
         self.ranks.seed(self.job.seed, start)
         for metrics in self.method.steps(self.policy, self.plan, self.optimizer, self.prepared, start):
@@ -76,15 +84,48 @@ class _Run(Opened):
         found = self.measure(journal)
         if "loss" not in found:
             return
+        if self.beyond and self.settings.overfit.act == "stop":
+            self._stop_overfitting()
+            return
         if self.progress.best_loss is None or found["loss"] < self.progress.best_loss:
             self.progress.best_loss, self.progress.best_step = found["loss"], self.progress.step
             self.progress.bad_validations = 0
-            if self.settings.early_stopping_patience:
+            if self.settings.keeps_best:
                 keeping.save_best(self)
             return
         self.progress.bad_validations += 1
         patience = self.settings.early_stopping_patience
         self.progress.stopped = bool(patience) and self.progress.bad_validations >= patience
+
+    def _stop_overfitting(self) -> None:
+        """End here, with the best weights that a validation found within bounds."""
+        if self.progress.best_loss is None:
+            raise Overfits(
+                f"training stopped at step {self.progress.step}: {next(iter(self.beyond.values()))}",
+                where="overfit",
+                found="no validation before this one, so that no better weights were kept",
+                next_step="validate more often (evaluate_every), or lower learning_rate",
+            )
+        self.facts["stopped_for"] = ", ".join(self.beyond)
+        self.progress.stopped = True
+
+    def _fit_watched(self, loss: float, journal: Journal) -> dict[str, float]:
+        """Losses on the rows by which overfitting shows, and the shares that they come to."""
+        watched = self.watched
+        if watched is None:
+            return {}
+        losses = {"aside": loss, "trained": self._loss_on(watched.trained, self.prepared)}
+        if watched.perturbed:
+            losses["plain"] = self._loss_on(watched.plain, self.prepared)
+            losses["perturbed"] = self._loss_on(watched.perturbed, self.prepared_perturbed)
+        shares, self.beyond = self.watch.look_at_fit(losses)
+        for what, warning in self.watch.fresh(self.beyond):
+            self.facts[f"{what}_since_step"] = self.progress.step
+            journal.warn(self.progress.step, warning)
+        return {f"loss/{name}": value for name, value in losses.items() if name != "aside"} | shares
+
+    def _loss_on(self, rows: Sequence[Row], prepared: Any) -> float:
+        return self.method.evaluate(self.policy, rows, self.plan.over(rows), prepared)["loss"]
 
     def _losses_aside(self, journal: Journal) -> dict[str, float]:
         """What the method finds on the rows set aside: `loss` and its kin on the data itself, `loss/PART` on each part
@@ -95,6 +136,8 @@ class _Run(Opened):
                 rows = [row for row in self.data.validation if row.part == part]
                 told = self.method.evaluate(self.policy, rows, self.plan.over(rows), self.prepared)
                 found |= told if part == MAIN else {f"loss/{part}": told["loss"]}
+            if "loss" in found:
+                found |= self._fit_watched(found["loss"], journal)
         for what, warning in self.watch.look_back(found, self.progress.step):
             self.facts[f"{what}_since_step"] = self.progress.step
             journal.warn(self.progress.step, warning)
@@ -222,4 +265,7 @@ def _going_on(run: _Run) -> Iterator[tuple[Journal, threading.Event]]:
             silent=not run.ranks.first,
         ) as journal,
     ):
+        if journal.missing:
+            run.facts["metrics_lines_missing"] = journal.missing
+            journal.warn(run.progress.step, f"the metrics of {journal.missing} updates before this one are lost")
         yield journal, interrupted

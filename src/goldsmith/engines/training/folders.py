@@ -57,6 +57,19 @@ def new_folder(target: Path) -> Iterator[Path]:
                 shutil.rmtree(partial, ignore_errors=True)
 
 
+def require_writable(target: Path) -> None:
+    """Find out before the work whether `target` can be made after it.
+
+    Raises:
+        Unavailable: its folder may not be written.
+    """
+    with storage_errors(target):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        probe = target.parent / f"{_PARTIAL}{target.name}-{secrets.token_hex(4)}"
+        probe.mkdir()
+        probe.rmdir()
+
+
 def clean(folder: Path) -> None:
     """Remove what writers that died have left in `folder`."""
     for path in folder.glob(f"{_PARTIAL}*"):

@@ -1,7 +1,7 @@
 """What must hold while training: rows do not see each other, numbers are finite, preferences do not degenerate."""
 
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -34,6 +34,24 @@ def require_finite(loss: float, grad_norm: float, update: Update, rows: Sequence
         allowed="finite numbers",
         next_step="look at these rows, lower learning_rate, or set max_grad_norm; the last good checkpoint is kept",
     )
+
+
+def require_finite_weights(weights: Iterable[tuple[str, torch.Tensor]], what: str, where: str, next_step: str) -> None:
+    """Stop where a weight is no finite number: what comes of it can be neither trained nor used.
+
+    Raises:
+        Diverged: naming the tensors.
+    """
+    own = ((name, getattr(value, "_local_tensor", value)) for name, value in weights)  # of shards, this process's
+    bad = [name for name, value in own if value.is_floating_point() and not bool(torch.isfinite(value).all())]
+    if bad:
+        raise Diverged(
+            f"{what} holds numbers that are not finite",
+            where=where,
+            found=", ".join(bad[:5]) + (f", … ({len(bad)} tensors)" if len(bad) > 5 else ""),
+            allowed="finite numbers",
+            next_step=next_step,
+        )
 
 
 TOLERANCE = {"float32": (2e-4, 2e-4), "bfloat16_mixed": (0.5, 0.02), "bfloat16": (0.5, 0.05)}

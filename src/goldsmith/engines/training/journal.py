@@ -47,10 +47,14 @@ class Journal:
         self.task: Any = None
         self.clock = time.perf_counter()
         self.path, self.accelerator, self.trackers = path, accelerator, tuple(trackers)
+        self.missing = 0
+        """Updates of an earlier attempt that its file no longer tells of."""
         if silent:
             return
         with storage_errors(path):
-            replace(path, b"".join(_lines_until(path, step)))
+            kept = _lines_until(path, step)
+            self.missing = step - sum("grad_norm" in json.loads(line) for line in kept)
+            replace(path, b"".join(kept))
             self.file = path.open("ab")
         if progress and sys.stderr.isatty():
             self._open_bar(step, steps)
@@ -103,7 +107,7 @@ class Journal:
         }
         counts = {"epoch": metrics.epoch, "tokens": metrics.tokens, "label_tokens": metrics.labels}
         self._write({"step": metrics.step, **values, **counts, "seconds": round(seconds, 4)})
-        self._track({**values, "tokens_per_s": metrics.tokens / seconds}, metrics.step)
+        self._track({**values, "tokens_per_s": metrics.tokens / max(seconds, 1e-9)}, metrics.step)
         if self.bar is not None:
             self.bar.update(self.task, completed=metrics.step, note=f"loss {metrics.loss:.4f}")
 
@@ -113,6 +117,10 @@ class Journal:
         self._write({"step": step, **named})
         self._track(named, step)
         self.clock = time.perf_counter()
+
+    def note(self, step: int, values: Mapping[str, Any]) -> None:
+        """What belongs to the evidence and is no number."""
+        self._write({"step": step, **values})
 
     def warn(self, step: int, text: str) -> None:
         """Something a person should look at."""

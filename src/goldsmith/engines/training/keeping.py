@@ -13,6 +13,7 @@ from safetensors.torch import load_file, save_file
 from goldsmith.engines.training import checkpoints, parallel, sharded_checkpoints, sharding
 from goldsmith.engines.training.checkpoints import Checkpoint
 from goldsmith.engines.training.folders import clean, new_folder
+from goldsmith.engines.training.guards import require_finite_weights
 from goldsmith.engines.training.job import Progress
 from goldsmith.engines.training.opening import BEST, CHECKPOINTS, Opened
 from goldsmith.engines.training.policy import open_policy
@@ -25,7 +26,12 @@ log = logging.getLogger("goldsmith.training")
 
 def save(run: Opened) -> None:
     """Everything needed to go on from here, once the processes were seen to hold the same weights; where they hold
-    shards, each writes its own."""
+    shards, each writes its own.
+
+    Raises:
+        Diverged: a weight is no finite number; the checkpoints before are untouched.
+    """
+    _require_finite(run)
     if run.sharded:
         run.progress.watched = run.watch.state()
         sharded_checkpoints.write(
@@ -54,6 +60,16 @@ def _checkpoint(run: Opened, weights: dict[str, torch.Tensor], optimizer: Mappin
         run.progress.as_dict(),
         run.contract,
         checkpoints.rng_state(),
+    )
+
+
+def _require_finite(run: Opened) -> None:
+    """Of the last step nobody else would notice: no loss is taken after it."""
+    where = f"after step {run.progress.step}"
+    run.ranks.together(
+        lambda: require_finite_weights(
+            run.policy.trainable(), "the model", where, "lower learning_rate; the last good checkpoint is kept"
+        )
     )
 
 
@@ -128,17 +144,26 @@ def _best(run: Opened) -> dict[str, torch.Tensor]:
         Tampered: the file is not what was saved.
     """
     path = run.best_dir / "weights.safetensors"
-    manifest = json.loads((run.best_dir / "manifest.json").read_text())
-    if file_digest(path) != manifest["weights"] or manifest["step"] != run.progress.best_step:
-        raise Tampered("the best weights of this run are damaged", where=str(path))
+    try:
+        manifest = json.loads((run.best_dir / "manifest.json").read_text())
+        whole = file_digest(path) == manifest["weights"] and manifest["step"] == run.progress.best_step
+    except (OSError, ValueError, KeyError):
+        whole = False
+    if not whole:
+        raise Tampered(
+            "the best weights of this run are damaged or gone",
+            where=str(path),
+            next_step="put the file back, or begin this run again (resume=false): it gives the same weights",
+        )
     return load_file(str(path))
 
 
 def finish(run: Opened) -> None:
     """Write the model folder, the same whether there were shards or not."""
-    best = bool(run.settings.early_stopping_patience and run.progress.best_step)
+    best = bool((run.settings.early_stopping_patience or run.progress.stopped) and run.progress.best_step)
     if best:
         run.facts["weights_of_step"] = run.progress.best_step
+    _require_finite(run)
     weights = _whole(run) if run.sharded and not best else {}
 
     def write() -> None:

@@ -13,12 +13,13 @@ from goldsmith.engines.training.adapters import what_is_tuned
 from goldsmith.engines.training.allocator import keep_pages
 from goldsmith.engines.training.batches import Plan
 from goldsmith.engines.training.data import TrainingData, plan_of, prepare_data
-from goldsmith.engines.training.guards import choose_way, never_seen
+from goldsmith.engines.training.folders import require_writable
+from goldsmith.engines.training.guards import choose_way, never_seen, require_finite_weights
 from goldsmith.engines.training.job import Progress, TrainingJob
 from goldsmith.engines.training.launcher import require_followable
-from goldsmith.engines.training.loading import base_digest
 from goldsmith.engines.training.method import Method
 from goldsmith.engines.training.optimizer import build_optimizer
+from goldsmith.engines.training.overfitting import Watched, watched_rows
 from goldsmith.engines.training.policy import open_policy
 from goldsmith.engines.training.reinforcement.base import OnlineMethod
 from goldsmith.engines.training.rows import Row
@@ -69,6 +70,7 @@ class Opened:
         self.settings: TrainingSettings = job.method
         require_followable(self.settings.precision)
         self.ranks = parallel.join(job.device)
+        self.ranks.first_alone(lambda: require_writable(job.output_dir))
         self.sharded = job.shard == "full" and self.ranks.size > 1
         if self.sharded:
             self._require_no_writing()
@@ -82,6 +84,12 @@ class Opened:
         self._require_mixable()
         device = "cpu" if self.sharded else str(self.accelerator.device)
         self.policy = open_policy(job.base, self.chat, self.settings, seed=job.seed, device=device)
+        require_finite_weights(
+            self.policy.model.named_parameters(),
+            "the base model",
+            job.base,
+            "fetch the model again, or name the one that it was trained from",
+        )
         self.facts: dict[str, str | int] = dict(self.chat.facts)
         self.facts |= what_is_tuned(self.policy.model, self.settings.adapter)
         self.contract = self._contract()
@@ -101,6 +109,8 @@ class Opened:
         self.ranks.require_equal("way of batching", {"batching": self.policy.way})
         # Reference values belong to the base: they are taken before a checkpoint's weights come in, also when going on.
         self.prepared = self._prepared((*self.data.train, *self.data.validation))
+        self.watched = self._watched()
+        self.prepared_perturbed = self._prepared(self.watched.perturbed) if self.watched else None
 
     def _require_no_writing(self) -> None:
         """Processes with shards make every forward together, and answers are of uneven length. Errors: BadInput."""
@@ -167,6 +177,22 @@ class Opened:
         records = {content_digest(record): record for record in (*self.job.records, *(self.job.validation or ()))}
         return method.prepare(self.policy, rows, self.plan, records)
 
+    def _watched(self) -> Watched | None:
+        """Rows by which overfitting shows; prepared apart, so that watching changes nothing that is trained."""
+        job, settings = self.job, self.settings
+        if isinstance(job.method, OnlineMethod):
+            return None
+        records = {settings.row_key(r): r for r in (*job.records, *(job.validation or ())) if self.method.accepts(r)}
+        return watched_rows(
+            settings.overfit,
+            self.data.train,
+            self.data.validation,
+            records,
+            lambda record, name, key: self.method.encode(self.chat, record, name, key),
+            max_length=settings.max_length,
+            seed=job.seed,
+        )
+
     def _plan(self) -> Plan:
         plan = plan_of(
             self.settings, self.data.train, self.job.seed, device=self.policy.device.type, share=self.policy.shares
@@ -187,7 +213,7 @@ class Opened:
             "settings": spec_text(self.settings),
             "seed": str(self.job.seed),
             "data": self.data.digest,
-            "base": base_digest(self.job.base),
+            "base": self.policy.base_digest,
             "tokenizer": self.chat.tokenizer_digest,
             "chat_template": self.chat.template_digest,
             "device": self.accelerator.device.type,

@@ -12,7 +12,7 @@ from goldsmith.engines.training import losses, quantised
 from goldsmith.engines.training.adapters import Start, choose_weights, put_adapter
 from goldsmith.engines.training.batches import Batch
 from goldsmith.engines.training.forward import Forward
-from goldsmith.engines.training.loading import load_model
+from goldsmith.engines.training.loading import base_digest, load_model
 from goldsmith.engines.training.settings import TrainingSettings
 from goldsmith.engines.training.vocabulary import fit_vocabulary
 from goldsmith.types.errors import BadInput
@@ -28,6 +28,7 @@ class Policy(Forward):
         self.start: Start | None = None  # of an adapter that took part of the base over
         self.settings = settings
         self.is_adapter = model is not inner
+        self.base_digest: str = ""  # of the bytes it was opened from
         self._kept: dict[str, torch.Tensor] = {}
         self.value_head: torch.nn.Linear | None = None
         self.ends_in = settings.ends_in
@@ -227,6 +228,9 @@ def open_policy(base: str, chat: Chat, settings: TrainingSettings, *, seed: int,
     """
     torch.manual_seed(seed)
     adapter = settings.adapter
+    digest = base_digest(
+        base
+    )  # before it is loaded, and once: what is made belongs to these bytes, whatever comes later
     model = load_model(
         base,
         dtype="bfloat16" if settings.precision == "bfloat16" else "float32",
@@ -247,6 +251,7 @@ def open_policy(base: str, chat: Chat, settings: TrainingSettings, *, seed: int,
         model = put_adapter(model, adapter, base, new_ids, settings.ends_in)
     model.train()
     policy = Policy(model, chat, settings, base)
+    policy.base_digest = digest
     policy.start = Start(model) if adapter.init == "pissa" else None
     if settings.has_value_head:
         policy.add_value_head()

@@ -29,7 +29,7 @@ def save(policy: Policy, folder: Path) -> None:
     policy.chat.tokenizer.save_pretrained(str(folder))
     note = {
         "base": policy.base,
-        "base_digest": base_digest(policy.base),
+        "base_digest": policy.base_digest or base_digest(policy.base),
         "form": "adapter" if policy.is_adapter else "full",
         **({"makes": getattr(policy.settings, "id", "reward_model")} if policy.ends_in == "number" else {}),
     }

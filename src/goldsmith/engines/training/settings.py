@@ -81,6 +81,23 @@ class MixedPart(Frozen):
     on_rise: Literal["warn", "stop"] = "warn"
 
 
+class OverfitSettings(Frozen):
+    """Whether the run learns its rows by heart, watched where at least 8 rows of the data itself are set aside.
+
+    Before the first step and at each validation the loss is taken on `rows` of the rows trained on, on all set aside,
+    and on `rows` of those whose questions are changed on the surface (case, space, a typo, a synonym, another way to
+    begin, options in another order; the answer stays). `gap_at_most`: share of the loss that rows trained on have lost,
+    and rows set aside have not. `surface_at_most`: share of it that rows set aside have lost, and their changed twins
+    have not. Beyond a bound `act` says whether the run warns, or stops and keeps the best validated weights within
+    bounds. None: no bound. Watching never changes what is trained.
+    """
+
+    act: Literal["warn", "stop", "off"] = "warn"
+    gap_at_most: Positive | None = 0.5
+    surface_at_most: Positive | None = 0.2
+    rows: Annotated[int, Field(ge=8)] = 128
+
+
 class TrainingSettings(Spec):
     """How a model is tuned. Unknown keys fail."""
 
@@ -145,6 +162,7 @@ class TrainingSettings(Spec):
     """Steps between validations; 0: at the end of each epoch."""
     early_stopping_patience: Annotated[int, Field(ge=0)] = 0
     """Validations without a better loss after which training stops; 0: never. The best weights are what is kept."""
+    overfit: OverfitSettings = OverfitSettings()
     checkpoint_every: Annotated[int, Field(ge=0)] = 100
     """Steps between checkpoints; 0: only on Ctrl-C and at the end."""
     activation_checkpointing: bool = False
@@ -162,6 +180,11 @@ class TrainingSettings(Spec):
     the findings that name it, and the update's sum is divided by that of its weights. Validation counts all alike."""
     lowest_weight: Annotated[Real, Field(gt=0, le=1)] = 0.1
     """What a row counts for at least under `trust_weighting`."""
+
+    @property
+    def keeps_best(self) -> bool:
+        """Whether the best validated weights are kept beside the checkpoints."""
+        return self.early_stopping_patience > 0 or self.overfit.act == "stop"
 
     @property
     def has_value_head(self) -> bool:

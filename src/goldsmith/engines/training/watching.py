@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from goldsmith.engines.training import overfitting
 from goldsmith.engines.training.guards import DegeneratePairs
 from goldsmith.engines.training.method import Metrics
 from goldsmith.engines.training.reinforcement import alarms
@@ -19,6 +20,10 @@ class Forgets(BadInput):
     """The loss on what the model shall not forget rose beyond its bound; the settings say that training shall stop."""
 
 
+class Overfits(BadInput):
+    """The run was beyond a bound of `overfit` before any validation was within; the settings say to stop then."""
+
+
 class Watch:
     """Looks at each update's means; says a thing once. `state` is saved with checkpoints."""
 
@@ -27,6 +32,7 @@ class Watch:
         self.rounds: list[Mapping[str, float]] = []
         self.said: list[str] = []
         self.first: dict[str, float] = {}
+        self.fit: dict[str, float] = {}
         self.settings = settings
 
     def look(self, metrics: Metrics) -> list[tuple[str, str]]:
@@ -44,9 +50,7 @@ class Watch:
             self.rounds = alarms.kept([*self.rounds, metrics.values])
             found |= alarms.warnings(self.rounds, self.settings.held_out)
             self._stop(found, self.settings, metrics.step)
-        fresh = [(what, warning) for what, warning in found.items() if what not in self.said]
-        self.said += [what for what, _ in fresh]
-        return fresh
+        return self.fresh(found)
 
     def look_back(self, found: Mapping[str, float], step: int) -> list[tuple[str, str]]:
         """The same of a validation: the loss on each part of the mix beside what it was before the first step.
@@ -76,6 +80,21 @@ class Watch:
                 fresh.append((what, f"{told} (at most {float(one.rise_at_most):g})"))
         return fresh
 
+    def look_at_fit(self, losses: Mapping[str, float]) -> tuple[dict[str, float], dict[str, str]]:
+        """From the losses that `overfitting.shares` wants: those shares, and what is beyond its bound, each time.
+
+        The first ones given are those before the first step.
+        """
+        self.fit = self.fit or dict(losses)
+        found = overfitting.shares(self.fit, losses)
+        return found, overfitting.judged(self.settings.overfit, found)
+
+    def fresh(self, found: Mapping[str, str]) -> list[tuple[str, str]]:
+        """Those that were not said before."""
+        new = [(what, warning) for what, warning in found.items() if what not in self.said]
+        self.said += [what for what, _ in new]
+        return new
+
     def _stop(self, found: Mapping[str, str], settings: OnlineSettings, step: int) -> None:
         for what, warning in found.items():
             if what.partition("/")[0] in settings.stop_on:
@@ -92,6 +111,7 @@ class Watch:
             "rounds": self.rounds,
             "said": self.said,
             "first": self.first,
+            "fit": self.fit,
         }
 
     def restore(self, state: Mapping[str, Any]) -> None:
@@ -99,4 +119,5 @@ class Watch:
         pairs: Sequence[Sequence[float]] = state.get("pairs", [])
         self.pairs.recent = [(a, b, c) for a, b, c in pairs]
         self.first = dict(state.get("first", {}))
+        self.fit = dict(state.get("fit", {}))
         self.rounds, self.said = list(state.get("rounds", [])), list(state.get("said", []))

@@ -23,8 +23,9 @@ from goldsmith.engines.training.reinforcement.generate import Sampled as Written
 from goldsmith.engines.training.reinforcement.rounds import Prompt, Round, answer_rows, prompt_of
 from goldsmith.engines.training.reinforcement.settings import OnlineSettings
 from goldsmith.engines.training.rows import Row
+from goldsmith.types.errors import GoldsmithError, Unavailable
 from goldsmith.types.record import Message, Record, Role, TextPart
-from goldsmith.types.reward import Sampled, Unrewarded
+from goldsmith.types.reward import Reward, Sampled, Unrewarded
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,11 +127,26 @@ def _judged(settings: OnlineSettings, played: Sequence[Played]) -> dict[str, lis
     found: dict[str, list[Outcome]] = {}
     for entry in settings.rewards:
         outcomes: list[Outcome] = [Unrewarded(f"the machinery failed: {one.failed}") for one in played]
-        verdicts = ask(settings.judge(entry.label), [played[place].sampled for place in whole]) if whole else None
+        samples = [played[place].sampled for place in whole]
+        verdicts = _asked(settings.judge(entry.label), entry.label, samples) if whole else None
         for place, outcome in zip(whole, verdicts.outcomes if verdicts else (), strict=True):
             outcomes[place] = outcome
         found[entry.label] = outcomes
     return found
+
+
+def _asked(reward: Reward, label: str, samples: Sequence[Sampled]) -> Verdicts:
+    try:
+        return ask(reward, samples)
+    except GoldsmithError:
+        raise
+    except Exception as error:
+        raise Unavailable(
+            "a reward failed while it judged a round's answers",
+            where=label,
+            found=f"{type(error).__name__}: {error}"[:300],
+            next_step="mend the reward and run the same command again; the last checkpoint is kept",
+        ) from error
 
 
 def _single(policy: Policy, prompt: Prompt, one: Written) -> Sampled:
