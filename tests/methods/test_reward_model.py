@@ -11,15 +11,17 @@ from goldsmith import plugins
 from goldsmith.engines.chat import open_chat
 from goldsmith.engines.grading.asking import ask
 from goldsmith.engines.reward_form import reward_form
-from goldsmith.engines.reward_scoring import RewardScorer
+from goldsmith.engines.reward_scoring import RewardAnswerer, RewardScorer
 from goldsmith.engines.sampler import LocalAnswerer
 from goldsmith.engines.training.driver import TrainingJob, run_training
 from goldsmith.engines.training.loading import load_model
 from goldsmith.engines.training.saving import merge
+from goldsmith.evals.preference_accuracy import PreferenceAccuracy
 from goldsmith.methods.reward_model import RewardModel
 from goldsmith.types.errors import BadInput
 from goldsmith.types.record import Comparison, Message, Record, Role, TextPart
 from goldsmith.types.reward import Rewarded, Sampled, Unrewarded
+from goldsmith.types.score import Unscored
 
 WORDS = ("fox", "dog", "mail", "meeting", "four", "nine", "tool", "Ann")
 
@@ -185,3 +187,35 @@ def test_in_a_workspace_it_is_neither_admitted_nor_served(tiny_base: Path, tmp_p
     for use in (lambda: promote.admit(ws, digest, "try"), lambda: serve.serve(ws, "judge")):
         with pytest.raises(BadInput, match="this is a reward model"):
             use()
+
+
+def swapped(record: Record) -> Record:
+    pair = record.content
+    assert isinstance(pair, Comparison)
+    return Record(content=pair.model_copy(update={"chosen": pair.rejected, "rejected": pair.chosen}))
+
+
+def accuracy(model: Any, pairs: list[Record]) -> list[Any]:
+    """Of each pair, as the eval has it."""
+    return [score for _, score in PreferenceAccuracy().measure(model, (), pairs)["accuracy"]]
+
+
+@pytest.mark.parametrize("adapter", [{"kind": "none"}, {"kind": "lora", "rank": 8}], ids=["full", "lora"])
+def test_the_preference_eval_asks_a_reward_model_for_its_scores(
+    tiny_base: Path, tmp_path: Path, adapter: dict[str, Any]
+) -> None:
+    """Trained and examined on other pairs; turned round, the same pairs are all wrong."""
+    outcome = train(tiny_base, tmp_path, [preference(word) for word in WORDS[:6]], None, adapter=adapter)
+    whole = adapter["kind"] == "none"
+    paths = (outcome.model_dir,) if whole else (tiny_base, outcome.model_dir)
+    pairs = [preference(word) for word in WORDS[6:]]
+    turned = [swapped(one) for one in pairs]
+    with RewardAnswerer(*paths) as model:
+        assert [score.value for score in accuracy(model, pairs)] == [1.0, 1.0]
+        assert [score.value for score in accuracy(model, turned)] == [0.0, 0.0]
+        per_token = PreferenceAccuracy().measure(model, (), pairs)["accuracy_per_token"]
+        assert all(isinstance(score, Unscored) for _, score in per_token)
+        empty = Comparison(prompt=(said("user", "?"),), chosen=(), rejected=(said("assistant", "x"),))
+        assert isinstance(accuracy(model, [Record(content=empty)])[0], Unscored)
+        with pytest.raises(BadInput, match="writes none"):
+            model.answer([((said("user", "?"),), ())])

@@ -8,11 +8,12 @@ import numpy as np
 import torch
 
 from goldsmith.engines.chat import Encoded, open_chat
-from goldsmith.engines.reward_form import reward_form
+from goldsmith.engines.reward_form import not_a_writer, reward_form
 from goldsmith.engines.training.loading import load_model
 from goldsmith.engines.training.steps import split_steps
 from goldsmith.types.errors import BadInput
 from goldsmith.types.record import Message, Role, ToolSchema
+from goldsmith.types.trajectory import Answer, AnswerLogprob
 
 Item = tuple[Sequence[Message], Sequence[Message], Sequence[ToolSchema]]
 """Prompt, answer, tools on offer."""
@@ -102,3 +103,43 @@ class RewardScorer:
         for place, row in enumerate(batch):
             asked = torch.tensor(list(encoded[row][1]), dtype=torch.long, device=self.device)
             found[row] = self.model.score(states_BTH[place, asked]).squeeze(-1).float().tolist()
+
+
+class RewardAnswerer:
+    """A reward model where an eval expects a model that answers: it says what answers are worth and writes none.
+
+    `adapter`: of the reward model, where `folder` is its base. Errors: as `RewardScorer`, and BadInput for one that
+    scores steps instead of whole answers.
+    """
+
+    def __init__(self, folder: str | Path, adapter: str | Path | None = None, *, device: str = "cpu") -> None:
+        self.name = str(adapter or folder)
+        self.scorer = RewardScorer(self.name, base=None if adapter is None else folder, device=device)
+        if self.scorer.form != "reward_model":
+            raise BadInput(
+                "this model scores the steps of an answer, not answers",
+                where=self.name,
+                found=self.scorer.form,
+                allowed="reward_model",
+            )
+
+    def __enter__(self) -> "RewardAnswerer":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        del self.scorer
+
+    def answer(
+        self, prompts: Sequence[tuple[Sequence[Message], Sequence[ToolSchema]]], *, max_new_tokens: int = 256
+    ) -> list[Answer]:
+        """Never. Raises BadInput."""
+        raise not_a_writer(self.name, f"reward_model, asked for {len(prompts)} answers of {max_new_tokens} tokens")
+
+    def logprobs(self, items: Sequence[Item]) -> list[AnswerLogprob]:
+        """Never. Raises BadInput."""
+        raise not_a_writer(self.name, f"reward_model, asked how likely it would write {len(items)} answers")
+
+    def worths(self, items: Sequence[Item]) -> list[float]:
+        """Each answer's score, read at its end. Raises BadInput where one cannot be written."""
+        encoded = [self.scorer.encode(item) for item in items]
+        return [found[0] for found in self.scorer.scores([(one.input_ids, [end]) for one, end in encoded])]

@@ -1,5 +1,6 @@
 """The agent loop, batched: a model works on many tasks at once, each in its own recording sandbox."""
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
@@ -7,7 +8,7 @@ from typing import TypeVar
 from goldsmith.engines.sandbox import RecordingSandbox
 from goldsmith.types.record import Message, Part, Role, TextPart, ToolCallPart, ToolResultPart, ToolSchema
 from goldsmith.types.score import Unscored
-from goldsmith.types.trajectory import Answer, Answerer, AnswerLogprob, StopReason, Task, Trajectory
+from goldsmith.types.trajectory import Answer, Answerer, AnswerLogprob, AnswerScorer, StopReason, Task, Trajectory
 
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
@@ -168,6 +169,20 @@ def unscored_if_failed(trajectory: Trajectory) -> Unscored | None:
     if trajectory.stop_reason is StopReason.ERROR:
         return Unscored(reason=f"the machinery failed: {trajectory.error or 'unknown error'}")
     return None
+
+
+def worths_or_unscored(
+    model: AnswerScorer,
+    items: Sequence[tuple[Sequence[Message], Sequence[Message], Sequence[ToolSchema]]],
+) -> list[float | Unscored]:
+    """`model.worths`; an item that the model cannot score, or whose score is no finite number, becomes `Unscored`."""
+    out: list[float | Unscored] = []
+    for result in each_alone_if_needed(model.worths, items):
+        if isinstance(result, Exception):
+            out.append(Unscored(reason=_name(result)))
+        else:
+            out.append(result if math.isfinite(result) else Unscored(reason=f"the score is {result}"))
+    return out
 
 
 def logprobs_or_unscored(

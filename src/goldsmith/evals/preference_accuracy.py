@@ -1,4 +1,4 @@
-"""Does the model find the better answer more likely than the worse one?"""
+"""Does the model find the better answer more likely, or a reward model find it better, than the worse one?"""
 
 from collections.abc import Sequence
 from typing import ClassVar
@@ -6,11 +6,11 @@ from typing import ClassVar
 from pydantic import Field
 
 from goldsmith.engines.eval_files import sample
-from goldsmith.engines.rollout import logprobs_or_unscored
+from goldsmith.engines.rollout import logprobs_or_unscored, worths_or_unscored
 from goldsmith.types.artifact import Spec
-from goldsmith.types.record import Comparison, Message, Record, Role, TextPart
+from goldsmith.types.record import Comparison, Message, Record, Role, TextPart, ToolSchema
 from goldsmith.types.score import Score, Scored, Unscored
-from goldsmith.types.trajectory import Answerer, AnswerLogprob
+from goldsmith.types.trajectory import Answerer, AnswerLogprob, AnswerScorer
 
 
 class PreferenceAccuracy(Spec):
@@ -18,7 +18,8 @@ class PreferenceAccuracy(Spec):
 
     `accuracy` compares sums over the answers' tokens, `accuracy_per_token` means, which do not favour the
     shorter answer. A tie is no success. Compared with the base model on the same pairs this is the reward
-    accuracy of DPO (Rafailov et al. 2023).
+    accuracy of DPO (Rafailov et al. 2023). A reward model is asked for its scores instead: `accuracy` is then the
+    share of pairs whose chosen answer it scores higher, and `accuracy_per_token` is unscored.
     """
 
     id: ClassVar[str] = "preference_accuracy"
@@ -39,6 +40,8 @@ class PreferenceAccuracy(Spec):
         ]
         pairs = sample(pairs, self.n, self.seed, lambda pair: str(pair[0]))
         items = [(c.prompt, answer, c.tools) for _, c in pairs for answer in (c.chosen, c.rejected)]
+        if isinstance(model, AnswerScorer):
+            return _by_score(model, [name for name, _ in pairs], items)
         results = logprobs_or_unscored(model, items)
         out: dict[str, list[tuple[str, Score]]] = {"accuracy": [], "accuracy_per_token": []}
         for (name, _), chosen, rejected in zip(pairs, results[::2], results[1::2], strict=True):
@@ -46,6 +49,25 @@ class PreferenceAccuracy(Spec):
             out["accuracy"].append((name, total))
             out["accuracy_per_token"].append((name, per_token))
         return out
+
+
+_Item = tuple[Sequence[Message], Sequence[Message], Sequence[ToolSchema]]
+
+
+def _by_score(model: AnswerScorer, names: Sequence[str], items: Sequence[_Item]) -> dict[str, list[tuple[str, Score]]]:
+    worths = worths_or_unscored(model, items)
+    out: dict[str, list[tuple[str, Score]]] = {"accuracy": [], "accuracy_per_token": []}
+    for name, chosen, rejected in zip(names, worths[::2], worths[1::2], strict=True):
+        score: Score
+        if isinstance(chosen, Unscored):
+            score = chosen
+        elif isinstance(rejected, Unscored):
+            score = rejected
+        else:
+            score = Scored(value=float(chosen > rejected), note=f"chosen {chosen:.4f}, rejected {rejected:.4f}")
+        out["accuracy"].append((name, score))
+        out["accuracy_per_token"].append((name, Unscored(reason="a reward model scores answers, not tokens")))
+    return out
 
 
 def _scores(chosen: AnswerLogprob | Unscored, rejected: AnswerLogprob | Unscored) -> tuple[Score, Score]:

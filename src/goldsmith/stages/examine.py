@@ -8,6 +8,7 @@ from typing import cast
 from goldsmith import plugins
 from goldsmith.engines import model_files
 from goldsmith.engines.evidence import json_lines, records_of
+from goldsmith.engines.reward_form import reward_form
 from goldsmith.engines.splits import split_records
 from goldsmith.trust import canonical
 from goldsmith.trust.workspace import Workspace
@@ -49,14 +50,17 @@ def examine(
     Errors: BadInput or Unavailable naming the eval that could not run at all.
     """
     from goldsmith.engines.examining import examine as run_evals
+    from goldsmith.engines.reward_scoring import RewardAnswerer
     from goldsmith.engines.sampler import LocalAnswerer
 
     train, validation = _records(ws, release, validation_share)
     evals = build_evals(entries)
     with ExitStack() as stack:
 
-        def answerer(digest: Digest) -> LocalAnswerer:
+        def answerer(digest: Digest) -> LocalAnswerer | RewardAnswerer:
             folder, adapter = model_files.answerer_paths(ws, digest)
+            if reward_form(adapter or folder) == "reward_model":
+                return stack.enter_context(RewardAnswerer(folder, adapter))
             return stack.enter_context(LocalAnswerer(folder, adapter))
 
         results, items = run_evals(

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 from goldsmith.types.artifact import Frozen
 from goldsmith.types.record import Message, ToolSchema
@@ -76,6 +76,15 @@ class Answerer(Protocol):
         self, items: Sequence[tuple[Sequence[Message], Sequence[Message], Sequence[ToolSchema]]]
     ) -> list["AnswerLogprob"]:
         """For each (prompt, continuation, tools): the summed log-probability of the continuation's trained tokens."""
+        ...
+
+
+@runtime_checkable
+class AnswerScorer(Protocol):
+    """A model that gives whole answers numbers, higher for better ones: a reward model."""
+
+    def worths(self, items: Sequence[tuple[Sequence[Message], Sequence[Message], Sequence[ToolSchema]]]) -> list[float]:
+        """For each (prompt, answer, tools) its score."""
         ...
 
 

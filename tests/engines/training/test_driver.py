@@ -1,6 +1,5 @@
 """Whole runs: repeatable to the byte, resumable after a kill, loud when something is wrong."""
 
-import errno
 import hashlib
 import json
 import os
@@ -17,7 +16,6 @@ import torch
 
 from goldsmith.engines.training import driver, folders
 from goldsmith.engines.training.driver import TrainingJob, run_training, train_until
-from goldsmith.engines.training.guards import Diverged
 from goldsmith.engines.training.loading import load_model
 from goldsmith.engines.training.policy import Policy
 from goldsmith.engines.training.saving import merge
@@ -199,22 +197,6 @@ def test_resume_refuses_anything_else(
     assert "resumed_at_step" not in fresh.facts
 
 
-def test_a_damaged_checkpoint_is_passed_over(tiny_base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    straight = run_training(job(tiny_base, tmp_path / "straight"))
-    training = job(tiny_base, tmp_path / "killed")
-    run_and_die_at(5, training, monkeypatch)
-    newest = sorted((training.scratch_dir / "checkpoints").iterdir())[-1]
-    assert newest.name == "step-000000004"
-    path = newest / "weights.safetensors"
-    body = bytearray(path.read_bytes())
-    body[-1] ^= 1
-    path.write_bytes(bytes(body))
-    resumed = run_training(training)
-    assert resumed.facts["checkpoints_damaged"] == "step-000000004"
-    assert resumed.facts["resumed_at_step"] == 2
-    assert weights(resumed.model_dir) == weights(straight.model_dir)
-
-
 def test_ctrl_c_saves_and_a_rerun_goes_on(tiny_base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     method = Sft(learning_rate=5e-3, batch_size=4, max_steps=6, checkpoint_every=0)
     straight = run_training(job(tiny_base, tmp_path / "straight", method))
@@ -237,66 +219,7 @@ def test_ctrl_c_saves_and_a_rerun_goes_on(tiny_base: Path, tmp_path: Path, monke
     assert weights(resumed.model_dir) == weights(straight.model_dir)
 
 
-# ---- faults ------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("where", ["loss", "gradient"])
-def test_a_number_that_is_not_finite_stops_the_run(
-    tiny_base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str
-) -> None:
-    original = Policy.cross_entropy
-    calls = 0
-
-    def poisoned(self: Policy, batch: Any, labels: int, **named: Any) -> torch.Tensor:
-        nonlocal calls
-        calls += 1
-        loss = original(self, batch, labels, **named)
-        if calls == 4:
-            loss = loss * float("nan") if where == "loss" else loss + (self.trainable()[0][1].sum() * 1e39).tanh() * 0
-            if where == "gradient":
-                loss.register_hook(lambda grad: grad * float("inf"))
-        return loss
-
-    training = job(tiny_base, tmp_path, row_names=[f"humans.jsonl line {i + 1}" for i in range(24)])
-    with monkeypatch.context() as patch:
-        patch.setattr(Policy, "cross_entropy", poisoned)
-        with pytest.raises(Diverged) as caught:
-            run_training(training)
-    assert "step 4" in str(caught.value)
-    assert "humans.jsonl line" in str(caught.value)
-    assert "sha256:" in str(caught.value)
-    assert not training.output_dir.exists()
-    steps = sorted((training.scratch_dir / "checkpoints").iterdir())
-    assert [path.name for path in steps] == ["step-000000002"]
-    assert run_training(training).facts["resumed_at_step"] == 2
-
-
-@pytest.mark.parametrize("phase", ["checkpoint", "output"])
-def test_a_full_disk_keeps_the_last_good_checkpoint(
-    tiny_base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, phase: str
-) -> None:
-    straight = run_training(job(tiny_base, tmp_path / "straight"))
-    training = job(tiny_base, tmp_path / "full")
-    original = os.fsync
-    full = False
-
-    def fsync(descriptor: int) -> None:
-        path = os.readlink(f"/proc/self/fd/{descriptor}")
-        wanted = "step-000000004" if phase == "checkpoint" else ".partial-out-"
-        if full and wanted in path:
-            raise OSError(errno.ENOSPC, "No space left on device")
-        original(descriptor)
-
-    full = True
-    with monkeypatch.context() as patch:
-        patch.setattr(folders.os, "fsync", fsync)
-        with pytest.raises(Unavailable, match="disk is full"):
-            run_training(training)
-    left = sorted(path.name for path in (training.scratch_dir / "checkpoints").iterdir())
-    assert left == (["step-000000002"] if phase == "checkpoint" else ["step-000000004", "step-000000006"])
-    assert not training.output_dir.exists()
-    assert not list(training.output_dir.parent.glob(".partial*"))
-    assert weights(run_training(training).model_dir) == weights(straight.model_dir)
+# ---- bad input (faults: see test_faults.py) ----------------------------------------------------------------------
 
 
 def test_a_safetensors_io_error_is_a_full_disk(tmp_path: Path) -> None:
@@ -425,16 +348,6 @@ def test_output_is_what_plain_libraries_load(tiny_base: Path, tmp_path: Path) ->
         stops = GenerationConfig.from_pretrained(folder).eos_token_id
         assert stops == sorted(tokenizer.convert_tokens_to_ids(["<|endoftext|>", "<|im_end|>"]))
         assert tokenizer.chat_template == AutoTokenizer.from_pretrained(tiny_base).chat_template
-
-
-def test_an_adapter_refuses_another_base(tiny: Any, tmp_path: Path) -> None:
-    base = tiny.base(tmp_path / "base")
-    method = Sft(learning_rate=5e-3, batch_size=4, max_steps=1, adapter=LORA)
-    outcome = run_training(job(base, tmp_path, method))
-    load_model(outcome.model_dir)
-    tiny.base(base, seed=5)
-    with pytest.raises(BadInput, match="another base"):
-        load_model(outcome.model_dir)
 
 
 def test_dpo_on_the_adapter_that_sft_made(tiny_base: Path, tmp_path: Path) -> None:

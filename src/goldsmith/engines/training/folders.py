@@ -58,19 +58,21 @@ def new_folder(target: Path) -> Iterator[Path]:
 
 
 def require_writable(target: Path) -> None:
-    """Find out before the work whether `target` can be made after it.
+    """Find out before the work whether `target` can be made after it; what a dead writer of it left is removed.
 
     Raises:
         Unavailable: its folder may not be written.
     """
     with storage_errors(target):
         target.parent.mkdir(parents=True, exist_ok=True)
+        clean(target.parent, target.name)
         probe = target.parent / f"{_PARTIAL}{target.name}-{secrets.token_hex(4)}"
         probe.mkdir()
         probe.rmdir()
 
 
-def clean(folder: Path) -> None:
-    """Remove what writers that died have left in `folder`."""
-    for path in folder.glob(f"{_PARTIAL}*"):
-        shutil.rmtree(path, ignore_errors=True)
+def clean(folder: Path, name: str = "") -> None:
+    """Remove what writers that died have left in `folder`: of the target `name`, or of any."""
+    for begins in (f"{name}-*", f"old-{name}-*") if name else ("*",):
+        for path in folder.glob(_PARTIAL + begins):
+            shutil.rmtree(path, ignore_errors=True)

@@ -79,6 +79,7 @@ def restore(run: Opened) -> None:
     if not run.job.resume:
         run.ranks.first_alone(lambda: forget(run.job.scratch_dir))
         return
+    run.ranks.first_alone(lambda: clean(run.job.scratch_dir))
     found, damaged = checkpoints.newest(run.checkpoints_dir, run.ranks)
     if damaged:
         run.facts["checkpoints_damaged"] = ", ".join(damaged)
@@ -172,7 +173,6 @@ def finish(run: Opened) -> None:
             policy = open_policy(run.job.base, run.chat, run.settings, seed=run.job.seed, device="cpu")
         if best or run.sharded:
             policy.load_weights(_best(run) if best else weights)
-        clean(run.job.output_dir.parent)
         with new_folder(run.job.output_dir) as partial:
             write_model(policy, partial)
 

@@ -19,6 +19,9 @@ from goldsmith.types.record import Record
 FEWEST = 8
 """Rows set aside (and of those, rows that could be perturbed) below which nothing is judged: too uncertain a mean."""
 
+FLOOR = 0.01
+"""Share of the first loss that is added to losses before they are divided: what is nearly 0 has no ratio."""
+
 LEARNT_AT_LEAST = 0.05
 """Share of its first loss that a run must have learnt before what it learnt is divided into parts."""
 
@@ -97,10 +100,11 @@ def _twins(one: Row, other: Row) -> bool:
 
 
 def shares(first: Mapping[str, float], now: Mapping[str, float]) -> dict[str, float]:
-    """What became of the loss that the rows trained on have lost since the first step, each as a share of that.
+    """What became of what the run has learnt since the first step. Empty while too little is learnt to tell.
 
-    `gap_share`: what rows set aside did not lose as well, 0 where they lost as much, above 1 where they got worse.
-    `surface_share`: what they lost, and their perturbed twins did not. Empty while too little is learnt to divide.
+    `gap_share`: of the loss that rows trained on have lost, the share that rows set aside did not lose as well, 0 where
+    they lost as much, above 1 where they got worse. `surface_ratio`: how many times the loss of plain rows their
+    perturbed twins have, over what that was at first; both with a floor of 1 % of the first loss.
     `first`, `now`: losses by `trained`, `aside`, and, where rows are perturbed, `plain` and `perturbed`.
     """
     learnt = first["trained"] - now["trained"]
@@ -108,20 +112,21 @@ def shares(first: Mapping[str, float], now: Mapping[str, float]) -> dict[str, fl
         return {}
     found = {"gap_share": 1.0 - (first["aside"] - now["aside"]) / learnt}
     if "perturbed" in now:
-        parted = (now["perturbed"] - now["plain"]) - (first["perturbed"] - first["plain"])
-        found["surface_share"] = parted / learnt
+        floor = FLOOR * abs(first["plain"])
+        then, after = ((one["perturbed"] + floor) / (one["plain"] + floor) for one in (first, now))
+        found["surface_ratio"] = after / then
     return found
 
 
 def judged(settings: OverfitSettings, found: Mapping[str, float]) -> dict[str, str]:
     """Warnings by what is beyond its bound."""
     said = {
-        "gap_share": "of what was learnt shows only on rows that were trained on",
-        "surface_share": "of what was learnt is lost when a question is put a little differently",
+        "gap_share": "{} of what was learnt shows only on rows that were trained on (at most {})",
+        "surface_ratio": "the loss is {} times as high when a question is put a little differently (at most {} times)",
     }
-    bounds = {"gap_share": settings.gap_at_most, "surface_share": settings.surface_at_most}
+    bounds = {"gap_share": settings.gap_at_most, "surface_ratio": settings.surface_at_most}
     return {
-        name: f"overfitting: {found[name]:.0%} {said[name]} (at most {float(bound):.0%}); "
+        name: f"overfitting: {said[name].format(f'{found[name]:.2f}', f'{float(bound):g}')}; "
         "train fewer epochs, lower learning_rate, or give more and more varied rows"
         for name, bound in bounds.items()
         if bound is not None and name in found and found[name] > float(bound)

@@ -168,9 +168,9 @@ def _text(text: str, fixed: frozenset[str], draw: random.Random, kinds: list[str
     """Up to three changes: one to how it begins, one to a word, one to the space between words."""
     first = [("opener", _opener), ("case", _case)]
     words = [("synonym", _synonym), ("typo", _typo)]
+    if draw.random() < 0.5:
+        words.reverse()
     for choice in (first, words, [("space", _space)]):
-        if len(choice) == 2 and draw.random() < 0.5:
-            choice = choice[::-1]
         for kind, change in choice:
             changed = change(text, fixed, draw)
             if changed is not None:

@@ -87,14 +87,14 @@ class OverfitSettings(Frozen):
     Before the first step and at each validation the loss is taken on `rows` of the rows trained on, on all set aside,
     and on `rows` of those whose questions are changed on the surface (case, space, a typo, a synonym, another way to
     begin, options in another order; the answer stays). `gap_at_most`: share of the loss that rows trained on have lost,
-    and rows set aside have not. `surface_at_most`: share of it that rows set aside have lost, and their changed twins
-    have not. Beyond a bound `act` says whether the run warns, or stops and keeps the best validated weights within
+    and rows set aside have not. `surface_at_most`: times the loss that changed twins have over their plain rows, over
+    what that was at first. Beyond a bound `act` says whether the run warns, or stops and keeps the best weights within
     bounds. None: no bound. Watching never changes what is trained.
     """
 
     act: Literal["warn", "stop", "off"] = "warn"
-    gap_at_most: Positive | None = 0.5
-    surface_at_most: Positive | None = 0.2
+    gap_at_most: Positive | None = 0.25
+    surface_at_most: Positive | None = 2.0
     rows: Annotated[int, Field(ge=8)] = 128
 
 
