@@ -13,7 +13,7 @@ CPU_OVERHEAD = {"full": 75 * 2**20, "adapter": 115 * 2**20}
 CUDA_CONTEXT = GIB
 """What the driver and its libraries take in a process: 750 to 790 MiB on an H200 (benchmarks/fit.py --device cuda)."""
 CUDA_FRAGMENTS = 0.10
-"""Share of the tensors' bytes that the caching allocator holds and nobody uses: between 2 and 20 % on an H200 (the same)."""
+"""Share of the tensors' bytes that the caching allocator holds and nobody uses: 2 to 20 % on an H200 (the same)."""
 MFU = {"cpu": (0.25, 0.7), "cuda": (0.2, 0.45)}
 """Model FLOPs as a share of what matrix products reach alone: of this machine's own 512 x 512 products on a CPU, of
 the maker's figure on a GPU. A stated range, not measured here."""
