@@ -163,13 +163,13 @@ def test_stop_keeps_the_best_weights_within_bounds(tiny_base: Path, tmp_path: Pa
     assert kept < outcome.steps
     (line,) = [one for one in lines(outcome) if one["step"] == kept and "validation_loss" in one]
     assert line["validation_loss"] == outcome.best_validation_loss
-    assert line.get("validation_gap_share", 0.0) <= 0.6
+    assert line["validation_loss"] == min(one["validation_loss"] for one in lines(outcome) if "validation_loss" in one)
 
 
 def test_stop_before_any_validation_within_bounds_is_an_error(tiny_base: Path, tmp_path: Path) -> None:
-    bound = OverfitSettings(act="stop", gap_at_most=0.3)
+    bound = OverfitSettings(act="stop", surface_at_most=1.2)
     with pytest.raises(Overfits, match="training stopped at step 40") as caught:
-        run(tiny_base, tmp_path, by_heart(), 16, overfit=bound, max_steps=40, evaluate_every=40)
+        run(tiny_base, tmp_path, by_opener(), 64, overfit=bound, max_steps=40, evaluate_every=40)
     assert caught.value.next_step is not None
     assert not (tmp_path / "out").exists()
 
@@ -188,8 +188,12 @@ def test_shares_by_hand() -> None:
     found = shares(first, now)
     assert found["gap_share"] == pytest.approx(0.6)
     assert found["surface_ratio"] == pytest.approx((1.1 / 0.5) / (2.22 / 2.02))
-    assert set(judged(OverfitSettings(gap_at_most=0.5, surface_at_most=1.9), found)) == {"gap_share", "surface_ratio"}
-    assert set(judged(OverfitSettings(gap_at_most=None, surface_at_most=2.1), found)) == set()
+    assert set(judged(OverfitSettings(gap_at_most=0.5, surface_at_most=1.9), found, falling=False)) == {
+        "gap_share",
+        "surface_ratio",
+    }
+    assert set(judged(OverfitSettings(gap_at_most=None, surface_at_most=2.1), found, falling=False)) == set()
+    assert set(judged(OverfitSettings(gap_at_most=0.5, surface_at_most=1.9), found, falling=True)) == {"surface_ratio"}
     assert shares(first, {**now, "trained": 1.95}) == {}  # too little is learnt to divide
     assert shares(first, {**now, "trained": float("nan")}) == {}
     worse = shares({"trained": 1.0, "aside": 1.0}, {"trained": 0.5, "aside": 1.2})

@@ -118,8 +118,9 @@ def shares(first: Mapping[str, float], now: Mapping[str, float]) -> dict[str, fl
     return found
 
 
-def judged(settings: OverfitSettings, found: Mapping[str, float]) -> dict[str, str]:
-    """Warnings by what is beyond its bound."""
+def judged(settings: OverfitSettings, found: Mapping[str, float], *, falling: bool) -> dict[str, str]:
+    """Warnings by what is beyond its bound. `falling`: the loss on rows set aside is the lowest so far, so a gap is
+    no harm yet: it may be their luck, or of a run that still learns more than it memorises."""
     said = {
         "gap_share": "{} of what was learnt shows only on rows that were trained on (at most {})",
         "surface_ratio": "the loss is {} times as high when a question is put a little differently (at most {} times)",
@@ -129,5 +130,5 @@ def judged(settings: OverfitSettings, found: Mapping[str, float]) -> dict[str, s
         name: f"overfitting: {said[name].format(f'{found[name]:.2f}', f'{float(bound):g}')}; "
         "train fewer epochs, lower learning_rate, or give more and more varied rows"
         for name, bound in bounds.items()
-        if bound is not None and name in found and found[name] > float(bound)
+        if bound is not None and name in found and found[name] > float(bound) and not (falling and name == "gap_share")
     }

@@ -87,8 +87,9 @@ class OverfitSettings(Frozen):
     Before the first step and at each validation the loss is taken on `rows` of the rows trained on, on all set aside,
     and on `rows` of those whose questions are changed on the surface (case, space, a typo, a synonym, another way to
     begin, options in another order; the answer stays). `gap_at_most`: share of the loss that rows trained on have lost,
-    and rows set aside have not. `surface_at_most`: times the loss that changed twins have over their plain rows, over
-    what that was at first. Beyond a bound `act` says whether the run warns, or stops and keeps the best weights within
+    and rows set aside have not; it counts once their loss is above its lowest. `surface_at_most`: times the loss that
+    changed twins have over their plain rows, over what that was at first. Beyond a bound `act` says whether the run
+    warns, or stops and keeps the best validated weights within
     bounds. None: no bound. Watching never changes what is trained.
     """
 

@@ -87,7 +87,9 @@ class Watch:
         """
         self.fit = self.fit or dict(losses)
         found = overfitting.shares(self.fit, losses)
-        return found, overfitting.judged(self.settings.overfit, found)
+        falling = losses["aside"] <= self.fit.get("lowest", losses["aside"])
+        self.fit["lowest"] = min(losses["aside"], self.fit.get("lowest", losses["aside"]))
+        return found, overfitting.judged(self.settings.overfit, found, falling=falling)
 
     def fresh(self, found: Mapping[str, str]) -> list[tuple[str, str]]:
         """Those that were not said before."""
