@@ -31,8 +31,8 @@ def pairs(count: int, seed: int) -> list[Record]:
     return [Record(content=source.parse(row).content) for row in deliveries.expert_preferences(count, seed=seed)]
 
 
-def aside(folder: Path, method: str, seed: int, **changes: Any) -> dict[str, float]:
-    """What training on 160 pairs came to on 60 others."""
+def lines_of(folder: Path, method: str, seed: int, **changes: Any) -> list[dict[str, Any]]:
+    """What was logged while training on 160 pairs, with a look at 60 others at the end."""
     settings = {"learning_rate": 1e-3, "batch_size": 8, "adapter": {"kind": "lora", "rank": 8}, **changes}
     built = plugins.find("methods", method).model_validate({**settings, "overfit": {"act": "off"}})
     where = {"output_dir": folder / "out", "scratch_dir": folder / "scratch"}
@@ -41,7 +41,12 @@ def aside(folder: Path, method: str, seed: int, **changes: Any) -> dict[str, flo
         seed=seed, progress=False, device="cpu",
     )  # fmt: skip
     run_training(job)
-    lines = [json.loads(line) for line in (folder / "scratch" / "metrics.jsonl").read_text().splitlines()]
+    return [json.loads(line) for line in (folder / "scratch" / "metrics.jsonl").read_text().splitlines()]
+
+
+def aside(folder: Path, method: str, seed: int, **changes: Any) -> dict[str, float]:
+    """What training on 160 pairs came to on 60 others."""
+    lines = lines_of(folder, method, seed, **changes)
     last = [line for line in lines if "validation_loss" in line][-1]
     return {name.removeprefix("validation_"): value for name, value in last.items()}
 
@@ -68,3 +73,10 @@ def test_models_that_learn_nothing_do_not_pass(tmp_path: Path) -> None:
     reward = aside(tmp_path / "reward", "reward_model", 1, learning_rate=1e-12, max_steps=2)
     assert reward["score_accuracy"] < 0.66
     assert reward["loss"] > 0.6
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("learning_rate", "degenerate"), [(1e-2, True), (1e-3, False)])
+def test_a_step_far_too_large_is_called_degenerate(tmp_path: Path, learning_rate: float, degenerate: bool) -> None:
+    lines = lines_of(tmp_path, "dpo", 1, learning_rate=learning_rate, epochs=2.0)
+    assert any("degenerate" in str(line.get("warning")) for line in lines) == degenerate

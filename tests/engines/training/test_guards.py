@@ -23,9 +23,14 @@ def test_both_falling_with_an_exploding_margin_is_degenerate() -> None:
     assert "degenerate" in warnings[4]
 
 
+def test_both_falling_alike_is_degenerate() -> None:
+    alarm = DegeneratePairs(window=5)
+    assert [alarm.watch(values(-160.0, -182.0, 2.2)) is not None for _ in range(5)] == [False] * 4 + [True]
+
+
 def test_healthy_training_is_left_alone() -> None:
     alarm = DegeneratePairs(window=5)
-    for chosen, rejected, margin in ((5.0, -400.0, 40.0), (-1.0, -5.0, 0.4)):
+    for chosen, rejected, margin in ((5.0, -400.0, 40.0), (-1.0, -5.0, 0.4), (-12.0, -50.0, 3.8), (-40.0, -90.0, 5.0)):
         assert not any(alarm.watch(values(chosen, rejected, margin)) for _ in range(20))
 
 
