@@ -95,6 +95,7 @@ def results(circle: pipeline.Circle) -> dict[tuple[str, str], MetricResult]:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_the_recipe_against_covert_calls_is_promoted(tmp_path: Path):
     circle = ran("refuse-covert-calls", tmp_path)
     assert circle.outcome is Outcome.PASS, pipeline.summary(circle)["rules"]
