@@ -33,7 +33,7 @@ test: setup
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow and not soak"
 
 test-slow: setup
-	$(BIN)/python -m pytest -m "slow"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile -m "slow"
 
 soak: setup
 	$(BIN)/python -m pytest -m "soak"

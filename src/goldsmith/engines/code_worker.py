@@ -53,8 +53,9 @@ def confine(limits: dict) -> None:  # type: ignore[type-arg]
     """No way back from here. Raises OSError where the kernel refuses."""
     memory = limits["megabytes"] * 2**20
     seconds = max(1, int(limits["seconds"] + 0.999))
+    resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds + 1))  # the first ends it by a signal of its own
     for kind, most in (
-        (resource.RLIMIT_CPU, seconds), (resource.RLIMIT_AS, memory), (resource.RLIMIT_FSIZE, 0),
+        (resource.RLIMIT_AS, memory), (resource.RLIMIT_FSIZE, 0),
         (resource.RLIMIT_NOFILE, 64), (resource.RLIMIT_CORE, 0),
     ):  # fmt: skip
         resource.setrlimit(kind, (most, most))
@@ -145,10 +146,11 @@ def attempt(head: dict, arguments: list) -> bytes:  # type: ignore[type-arg]
     late = time.monotonic() >= end
     os.close(ours)
     os.kill(child, signal.SIGKILL)
-    _, _, used = os.wait4(child, 0)
+    _, status, used = os.wait4(child, 0)
     if not late and said and len(said) <= head["output_bytes"]:
         return _one_result(said)
-    out_of_time = late or used.ru_utime + used.ru_stime >= 0.9 * head["seconds"]
+    spent = os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGXCPU
+    out_of_time = late or spent or used.ru_utime + used.ru_stime >= 0.9 * head["seconds"]
     return b'{"failure": "out of time"}' if out_of_time else b'{"failure": "the process was killed"}'
 
 

@@ -10,6 +10,7 @@ options: these are put in another order, and the letter in the answer follows.
 import json
 import random
 import re
+from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -81,10 +82,11 @@ SYNONYMS: Final = {
 }
 """What may stand for a word in a question, whatever its other meanings."""
 
-_KEPT = re.compile(
-    r"```.*?(?:```|$)|`[^`]*`|\"[^\"]*\"|“[^”]*”|«[^»]*»|‘[^’]*’|(?<!\w)'[^'\n]*'(?!\w)|\S*[\d@/\\_<>{}=#]\S*", re.S
-)
-"""Quotations, code, and anything with a digit or a mark of addresses, paths, markup or formulas."""
+MOST_CHARACTERS: Final = 10_000
+"""Longer texts are documents, not questions, and stay as they are."""
+_QUOTED = re.compile(r"```.*?(?:```|$)|`[^`]*`|\"[^\"]*\"|“[^”]*”|«[^»]*»|‘[^’]*’|(?<!\w)'[^'\n]*'(?!\w)", re.S)
+_MARK = re.compile(r"[\d@/\\_<>{}=#]")
+"""Of addresses, paths, markup, formulas and numbers."""
 _WORD = re.compile(r"(?<![\w.'-])[^\W\d_]+(?![\w'-]|\.\w)")
 _OPTION = re.compile(r"^([ \t]*\(?)([A-Ha-h])([.):][ \t]+)(\S.*?)[ \t]*$", re.M)
 _EACH_OTHER = re.compile(r"\b(above|below|both|neither|none of|all of|[A-H] (?:and|or) [A-H])\b", re.I)
@@ -166,6 +168,8 @@ def _message(message: Message, fixed: frozenset[str], draw: random.Random, kinds
 
 def _text(text: str, fixed: frozenset[str], draw: random.Random, kinds: list[str]) -> str:
     """Up to three changes: one to how it begins, one to a word, one to the space between words."""
+    if len(text) > MOST_CHARACTERS:
+        return text
     first = [("opener", _opener), ("case", _case)]
     words = [("synonym", _synonym), ("typo", _typo)]
     if draw.random() < 0.5:
@@ -194,15 +198,35 @@ def _case(text: str, fixed: frozenset[str], _draw: random.Random) -> str | None:
     word = re.match(r"[^\W\d_]+", text)
     if word is None or len(word[0]) < 2 or word[0].lower() in fixed or not word[0][1:].islower():
         return None
-    if any(kept.start() == 0 for kept in _KEPT.finditer(text)):
+    if _Kept(text).touches(0, 1):
         return None
     other = text[0].swapcase()
     return None if other == text[0] or len(other) != 1 else other + text[1:]
 
 
+class _Kept:
+    """What stays of a text: quotations, code, and anything with a digit or a mark of addresses, paths or formulas."""
+
+    def __init__(self, text: str) -> None:
+        marked = [one.span() for one in re.finditer(r"\S+", text) if _MARK.search(one[0])]
+        self.starts: list[int] = []
+        self.ends: list[int] = []
+        for start, end in sorted([one.span() for one in _QUOTED.finditer(text)] + marked):
+            if self.ends and start < self.ends[-1]:
+                self.ends[-1] = max(end, self.ends[-1])
+            else:
+                self.starts.append(start)
+                self.ends.append(end)
+
+    def touches(self, start: int, end: int) -> bool:
+        """Whether some of it lies between two places."""
+        at = bisect_left(self.starts, end)
+        return at > 0 and self.ends[at - 1] > start
+
+
 def _words(text: str, fixed: frozenset[str], wanted: Callable[[str], bool]) -> list[re.Match[str]]:
     """The words in lower case that may be changed: not kept, not what an answer repeats, not the first."""
-    kept = [(one.start(), one.end()) for one in _KEPT.finditer(text)]
+    kept = _Kept(text)
     return [
         word
         for word in _WORD.finditer(text)
@@ -210,7 +234,7 @@ def _words(text: str, fixed: frozenset[str], wanted: Callable[[str], bool]) -> l
         and word[0].islower()
         and word[0] not in fixed
         and wanted(word[0])
-        and not any(start < word.end() and word.start() < end for start, end in kept)
+        and not kept.touches(word.start(), word.end())
     ]
 
 
@@ -240,12 +264,11 @@ def _space(text: str, fixed: frozenset[str], draw: random.Random) -> str | None:
     lists) stay."""
     if re.search(r"^[ \t]+\S", text, re.M):
         return None
-    kept = [(one.start(), one.end()) for one in _KEPT.finditer(text)]
+    kept = _Kept(text)
     places = [
         one.end(1)
         for one in re.finditer(r"([^\W\d_]+)(?= ([^\W\d_]+))", text)
-        if not (one[1].lower() in fixed and one[2].lower() in fixed)
-        and not any(start <= one.end(1) < end for start, end in kept)
+        if not (one[1].lower() in fixed and one[2].lower() in fixed) and not kept.touches(one.end(1), one.end(1) + 1)
     ]
     if not places:
         return None
@@ -268,6 +291,8 @@ def _options(
     if len(message.parts) != 1 or not isinstance(message.parts[0], TextPart):
         return same
     text = message.parts[0].text
+    if len(text) > MOST_CHARACTERS:
+        return same
     lines = list(_OPTION.finditer(text))
     letters = [line[2] for line in lines]
     first = "A" if letters[:1] == ["A"] else "a"
@@ -299,7 +324,7 @@ def _answer(message: Message, moved: dict[str, str]) -> Message | None:
     if found is None or found[2] not in moved:
         return None
     rest = found[3]
-    if re.search(r"(?<![\w'])[B-H](?![\w'])|\([A-Ha-h]\)|\boptions?\b", rest):
+    if re.search(r"(?<![\w'])[A-H](?![\w'])|\([A-Ha-h]\)|\boptions?\b", rest):
         return None
     part = message.parts[0].model_copy(update={"text": found[1] + moved[found[2]] + rest})
     return message.model_copy(update={"parts": (part,)})
