@@ -104,7 +104,7 @@ def _varlen_attention(
     return mixed_1THD
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=128)  # those of one forward: its layers share them; rows of new lengths never end
 def _branch_mask(before: int, own: int, window: int, device: torch.device) -> torch.Tensor:
     """bool [own, before + own]: the last `window` tokens up to and with each one; what comes before a branch is seen
     whole, the branch itself causally."""

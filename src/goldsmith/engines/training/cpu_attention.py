@@ -5,7 +5,6 @@ against 3.1 for four heads of 230 tokens, 2.5 against 1.5 for 100 tokens behind 
 Autograd would then keep the float32 copies; here it keeps what it was given.
 """
 
-from functools import lru_cache
 from typing import Any, Final
 
 import torch
@@ -24,8 +23,8 @@ class _InFloat32(torch.autograd.Function):
         mask_QK: torch.Tensor | None,
         scale: float | None,
     ) -> torch.Tensor:
-        causal = mask_QK is None
-        out, sums = _FORWARD(query.float(), key.float(), value.float(), 0.0, causal, attn_mask=mask_QK, scale=scale)
+        seen: dict[str, Any] = {"is_causal": mask_QK is None, "attn_mask": _as_scores(mask_QK)}
+        out, sums = _FORWARD(query.float(), key.float(), value.float(), scale=scale, **seen)
         half: torch.Tensor = out.to(query.dtype)
         ctx.save_for_backward(query, key, value, half, sums, mask_QK)
         ctx.scale = scale
@@ -35,15 +34,14 @@ class _InFloat32(torch.autograd.Function):
     def backward(ctx: Any, *grads: torch.Tensor) -> Any:
         query, key, value, out, sums, mask_QK = ctx.saved_tensors
         told = (grads[0], query, key, value, out)
-        found = _BACKWARD(
-            *(t.float() for t in told), sums, 0.0, mask_QK is None, attn_mask=mask_QK, scale=ctx.scale
-        )  # fmt: skip
+        scores = _as_scores(mask_QK)
+        found = _BACKWARD(*(t.float() for t in told), sums, 0.0, mask_QK is None, attn_mask=scores, scale=ctx.scale)
         return *(t.to(query.dtype) for t in found), None, None
 
 
-@lru_cache(maxsize=4096)
-def _as_scores(mask_QK: torch.Tensor) -> torch.Tensor:
-    return torch.zeros(mask_QK.shape).masked_fill(~mask_QK, float("-inf"))
+def _as_scores(mask_QK: torch.Tensor | None) -> torch.Tensor | None:
+    """Made anew for each call: it is little work, and four times the bytes of the mask."""
+    return None if mask_QK is None else torch.zeros(mask_QK.shape).masked_fill(~mask_QK, float("-inf"))
 
 
 def in_float32(
@@ -55,6 +53,5 @@ def in_float32(
 ) -> torch.Tensor:
     """[B, H, Q, D] in the precision of the query. `mask_QK`: bool, who sees whom; None: causal, as many keys as
     queries."""
-    scores_QK = None if mask_QK is None else _as_scores(mask_QK)
-    out: torch.Tensor = _InFloat32.apply(query_BHQD, key_BHKD, value_BHKD, scores_QK, scale)  # type: ignore[no-untyped-call]
+    out: torch.Tensor = _InFloat32.apply(query_BHQD, key_BHKD, value_BHKD, mask_QK, scale)  # type: ignore[no-untyped-call]
     return out
