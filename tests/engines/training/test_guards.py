@@ -1,10 +1,12 @@
 """The alarm for degenerate preference training."""
 
 import numpy as np
+import pytest
+import torch
 
 from goldsmith import nano
 from goldsmith.engines.chat import open_chat
-from goldsmith.engines.training.guards import DegeneratePairs, choose_way
+from goldsmith.engines.training.guards import DegeneratePairs, allowance, choose_way
 from goldsmith.engines.training.loading import load_model
 from goldsmith.engines.training.policy import Policy
 from goldsmith.engines.training.rows import Node, Row
@@ -32,6 +34,14 @@ def test_healthy_training_is_left_alone() -> None:
     alarm = DegeneratePairs(window=5)
     for chosen, rejected, margin in ((5.0, -400.0, 40.0), (-1.0, -5.0, 0.4), (-12.0, -50.0, 3.8), (-40.0, -90.0, 5.0)):
         assert not any(alarm.watch(values(chosen, rejected, margin)) for _ in range(20))
+
+
+def test_rounding_widens_what_is_allowed_and_never_hides_a_leak() -> None:
+    assert allowance("bfloat16_mixed", None) == (0.5, 0.02)
+    assert allowance("bfloat16_mixed", torch.full((4,), 0.001)) == (0.5, 0.02)
+    assert allowance("bfloat16_mixed", torch.full((4,), -0.03)) == (0.5, pytest.approx(0.06))
+    assert allowance("bfloat16_mixed", torch.full((4,), 9.0)) == (2.0, 0.2)
+    assert allowance("bfloat16_mixed", torch.tensor([0.1, float("nan")])) == (0.5, 0.02)
 
 
 def test_half_precision_alone_is_no_reason_to_refuse_a_model() -> None:

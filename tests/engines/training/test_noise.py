@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from goldsmith_test_processes import same, together
 from pydantic import ValidationError
 
 from goldsmith.engines.chat import open_chat
@@ -195,3 +196,17 @@ def test_packing_does_not_change_a_noisy_run(tiny_base: Path, tmp_path: Path) ->
 def test_learning_from_rewards_refuses_it() -> None:
     with pytest.raises(ValidationError, match="neftune_alpha does not go with"):
         Grpo.model_validate({"rewards": [{"reward": "length"}], "neftune_alpha": 5})
+
+
+def test_two_processes_draw_the_noise_of_one(tiny_base: Path, tmp_path: Path) -> None:
+    method = Sft(
+        neftune_alpha=ALPHA, learning_rate=1e-2, max_steps=4, batch_size=2, gradient_accumulation=2, packing="off"
+    )
+
+    def run(name: str) -> Any:
+        where = {"output_dir": tmp_path / name / "out", "scratch_dir": tmp_path / name / "scratch"}
+        return run_training(TrainingJob(method, str(tiny_base), conversations(), **where, progress=False, device="cpu"))
+
+    run("one")
+    together(2, tmp_path / "meet", lambda: run("two"))
+    same(tmp_path / "one", tmp_path / "two")
