@@ -187,7 +187,7 @@ def test_shares_by_hand() -> None:
     now = {"trained": 1.0, "aside": 1.6, "plain": 0.48, "perturbed": 1.08}
     found = shares(first, now)
     assert found["gap_share"] == pytest.approx(0.6)
-    assert found["surface_ratio"] == pytest.approx((1.1 / 0.5) / (2.22 / 2.02))
+    assert found["surface_ratio"] == pytest.approx((1.13 / 0.53) / (2.25 / 2.05))
     assert set(judged(OverfitSettings(gap_at_most=0.5, surface_at_most=1.9), found, falling=False)) == {
         "gap_share",
         "surface_ratio",
@@ -196,5 +196,7 @@ def test_shares_by_hand() -> None:
     assert set(judged(OverfitSettings(gap_at_most=0.5, surface_at_most=1.9), found, falling=True)) == {"surface_ratio"}
     assert shares(first, {**now, "trained": 1.95}) == {}  # too little is learnt to divide
     assert shares(first, {**now, "trained": float("nan")}) == {}
+    next_to_nothing = {"trained": 0.001, "aside": 0.003, "plain": 0.003, "perturbed": 0.029}
+    assert shares(first, next_to_nothing)["surface_ratio"] < 1.5
     worse = shares({"trained": 1.0, "aside": 1.0}, {"trained": 0.5, "aside": 1.2})
     assert worse == {"gap_share": pytest.approx(1.4)}
