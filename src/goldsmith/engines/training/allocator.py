@@ -16,7 +16,7 @@ import threading
 from pathlib import Path
 from typing import Any, Final
 
-_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_MMAP_MAX = -1, -3, -4
+_M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_THRESHOLD, _M_MMAP_MAX = -1, -2, -3, -4
 BLOCK: Final = 2**20
 """Blocks from this size on are mapped one by one where memory is short."""
 SHORT: Final = 0.7
@@ -48,6 +48,8 @@ def give_back() -> bool:
     if libc is None:
         return False
     done = bool(libc.mallopt(_M_MMAP_MAX, 65536)) and bool(libc.mallopt(_M_MMAP_THRESHOLD, BLOCK))
+    # Where the environment asks for a large reserve at the heap's end, blocks would be cut from that instead.
+    done = done and bool(libc.mallopt(_M_TOP_PAD, 1 << 17)) and bool(libc.mallopt(_M_TRIM_THRESHOLD, 2 * BLOCK))
     libc.malloc_trim(0)
     return done
 
