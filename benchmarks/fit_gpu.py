@@ -69,8 +69,8 @@ def make_rows(case: Case) -> tuple[Any, ...]:
     them."""
     import numpy as np
 
-    from goldsmith.engines.training.judged import judged
-    from goldsmith.engines.training.rows import Node, Row
+    from goldsmith.engines.training.data.judged import judged
+    from goldsmith.engines.training.data.rows import Node, Row
 
     rng = np.random.default_rng(11)
     vocabulary = SHAPES[case.shape][1]["vocab_size"]
@@ -114,8 +114,8 @@ def _policy(case: Case, spec: Any, device: str) -> Any:
     import torch
     from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification
 
-    from goldsmith.engines.training.adapters import choose_weights, put_adapter
-    from goldsmith.engines.training.policy import Policy
+    from goldsmith.engines.training.model.adapters import choose_weights, put_adapter
+    from goldsmith.engines.training.model.policy import Policy
 
     class Ids:  # rows are token ids already
         pad_id = 1
@@ -141,8 +141,8 @@ def trained(case: Case, rows: tuple[Any, ...], device: str) -> dict[str, Any]:
     """Two updates; the most bytes that were held, the driver's own left out, and how batches were put."""
     import torch
 
-    from goldsmith.engines.training.data import plan_of
-    from goldsmith.engines.training.guards import choose_way
+    from goldsmith.engines.training.data.prepare import plan_of
+    from goldsmith.engines.training.guards.self_test import choose_way
     from goldsmith.engines.training.optimizer import build_optimizer
     from goldsmith.stages import fit
 

@@ -109,11 +109,11 @@ def run_ours(kind: str, rows: list[dict[str, list[int]]], options: argparse.Name
     import numpy as np
 
     from goldsmith.engines.chat import Chat
-    from goldsmith.engines.training.batches import Plan
-    from goldsmith.engines.training.guards import choose_way
+    from goldsmith.engines.training.data.batches import Plan
+    from goldsmith.engines.training.data.rows import Node, Row
+    from goldsmith.engines.training.guards.self_test import choose_way
+    from goldsmith.engines.training.model.policy import Policy
     from goldsmith.engines.training.optimizer import build_optimizer
-    from goldsmith.engines.training.policy import Policy
-    from goldsmith.engines.training.rows import Node, Row
     from goldsmith.methods.dpo import Dpo
     from goldsmith.methods.sft import Sft
 

@@ -43,7 +43,7 @@ def rows_of(options: work.Options) -> list[Any]:
     """The rows as the loop takes them."""
     import numpy as np
 
-    from goldsmith.engines.training.rows import Node, Row
+    from goldsmith.engines.training.data.rows import Node, Row
 
     def node(ids: list[int], trained: bool, parent: int = -1) -> Node:
         return Node(np.array(ids, dtype=np.int32), np.full(len(ids), trained), parent)
@@ -62,7 +62,7 @@ def rows_of(options: work.Options) -> list[Any]:
 
 def plan_of(method: Any, rows: list[Any], policy: Any) -> Any:
     """The rows as they come, so that every tool sees the same batches."""
-    from goldsmith.engines.training.batches import Plan
+    from goldsmith.engines.training.data.batches import Plan
 
     class InOrder(Plan):
         def rows_of(self, step: int) -> list[int]:
@@ -76,10 +76,10 @@ def plan_of(method: Any, rows: list[Any], policy: Any) -> Any:
 def main() -> None:
     options = work.Options.of_process()
     from goldsmith.engines.chat import Chat
-    from goldsmith.engines.training.allocator import keep_pages
-    from goldsmith.engines.training.guards import choose_way
+    from goldsmith.engines.training.guards.self_test import choose_way
+    from goldsmith.engines.training.memory.allocator import keep_pages
+    from goldsmith.engines.training.model.policy import Policy
     from goldsmith.engines.training.optimizer import build_optimizer
-    from goldsmith.engines.training.policy import Policy
     from goldsmith.types.record import Conversation, Message, Record, Role, TextPart
 
     method = method_of(options)

@@ -13,8 +13,8 @@ import pytest
 from goldsmith import pipeline, plugins
 from goldsmith.cli import batch_text
 from goldsmith.engines.chat import open_chat
-from goldsmith.engines.training.data import plan_of, prepare_data
-from goldsmith.engines.training.preview import Preview, preview
+from goldsmith.engines.training.data.prepare import plan_of, prepare_data
+from goldsmith.engines.training.data.preview import Preview, preview
 from goldsmith.nano import deliveries, model_path
 from goldsmith.stages.show_batch import show_batch
 from goldsmith.types.errors import BadInput

@@ -82,7 +82,7 @@ def test_killed_at_every_stage_in_turn(desk, straight):
 def test_killed_twice_while_the_metrics_are_taken_up_again(desk, straight, operation):
     """The log of a run is evidence, so what the first attempt measured must not be lost by the second."""
     for fault in (
-        {"where": "training/checkpoints.py:write", "at": 24, "do": "kill"},
+        {"where": "training/checkpointing/checkpoints.py:write", "at": 24, "do": "kill"},
         {"where": "training/journal.py:__init__", "at": operation, "do": "kill"},
     ):
         killed = desk.run(*RUN, fault=fault)

@@ -12,7 +12,7 @@ import torch
 from goldsmith import nano
 from goldsmith.engines import verifying
 from goldsmith.engines.sampler import LocalAnswerer
-from goldsmith.engines.training import guards
+from goldsmith.engines.training.guards import self_test
 from goldsmith.engines.verifying import CHECKS, verify_model
 
 
@@ -59,7 +59,7 @@ def test_what_computes_otherwise_fails(tiny_base: Path, monkeypatch: pytest.Monk
 
     with monkeypatch.context() as patch:
         patch.setattr(LocalAnswerer, "complete", wrong)
-        patch.setattr(guards, "_difference", lambda *_: torch.tensor([0.3]))
+        patch.setattr(self_test, "_difference", lambda *_: torch.tensor([0.3]))
         patch.setattr(verifying, "LEARNING_RATE", -1e-3)
         results = found(tiny_base)
     for name in ("packed equals alone", "greedy equals transformers", "a step lowers the loss"):

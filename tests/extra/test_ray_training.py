@@ -76,7 +76,7 @@ def once(training: Any, step: int, act: Callable[[], None]) -> threading.Thread:
 @pytest.mark.timeout(400)
 @pytest.mark.parametrize("shard", ["none", "full"])
 def test_ray_workers_train_as_one_process_does(cluster: None, tiny_base: Path, tmp_path: Path, shard: str) -> None:
-    from goldsmith.engines.training.ray_workers import train_on_ray
+    from goldsmith.engines.training.scale.ray_workers import train_on_ray
 
     method = helpers.METHODS["dpo-lora" if shard == "none" else "sft-full"]
     run_training(helpers.job(tiny_base, tmp_path / "one", method))
@@ -91,7 +91,7 @@ def test_ray_workers_train_as_one_process_does(cluster: None, tiny_base: Path, t
 @pytest.mark.timeout(400)
 @pytest.mark.parametrize("retries", [0, 1])
 def test_a_lost_worker_is_told_or_made_good(cluster: None, tiny_base: Path, tmp_path: Path, retries: int) -> None:
-    from goldsmith.engines.training.ray_workers import train_on_ray
+    from goldsmith.engines.training.scale.ray_workers import train_on_ray
 
     method = Sft(learning_rate=1e-3, batch_size=4, max_steps=60, checkpoint_every=2, warmup_share=0)
     run_training(helpers.job(tiny_base, tmp_path / "one", method))
@@ -117,7 +117,7 @@ def test_a_lost_worker_is_told_or_made_good(cluster: None, tiny_base: Path, tmp_
 def test_what_is_wrong_with_the_rows_is_told_and_not_tried_again(
     cluster: None, tiny_base: Path, tmp_path: Path
 ) -> None:
-    from goldsmith.engines.training.ray_workers import train_on_ray
+    from goldsmith.engines.training.scale.ray_workers import train_on_ray
 
     ratings = [record for record in helpers.records() if record.content.kind == "rating"]
     training = helpers.job(tiny_base, tmp_path, helpers.METHODS["sft-lora"], records=ratings)
@@ -131,7 +131,7 @@ def test_what_is_wrong_with_the_rows_is_told_and_not_tried_again(
 def test_without_ray_the_error_names_the_extra(
     tiny_base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from goldsmith.engines.training.ray_workers import train_on_ray
+    from goldsmith.engines.training.scale.ray_workers import train_on_ray
 
     real = builtins.__import__
 
@@ -148,7 +148,7 @@ def test_without_ray_the_error_names_the_extra(
 
 
 def test_ray_is_not_started_under_a_launcher(tiny_base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from goldsmith.engines.training.ray_workers import train_on_ray
+    from goldsmith.engines.training.scale.ray_workers import train_on_ray
 
     for name, value in {"WORLD_SIZE": "2", "RANK": "0", "MASTER_ADDR": "localhost", "MASTER_PORT": "29500"}.items():
         monkeypatch.setenv(name, value)

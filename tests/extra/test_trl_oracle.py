@@ -9,11 +9,11 @@ import pytest
 import torch
 
 from goldsmith.engines.chat import Chat
-from goldsmith.engines.training.attention import register
-from goldsmith.engines.training.batches import Plan
-from goldsmith.engines.training.policy import Policy
-from goldsmith.engines.training.preference_losses import PairLoss, simpo_loss
-from goldsmith.engines.training.rows import Node, Row
+from goldsmith.engines.training.attention.flat import register
+from goldsmith.engines.training.data.batches import Plan
+from goldsmith.engines.training.data.rows import Node, Row
+from goldsmith.engines.training.losses.preference import PairLoss, simpo_loss
+from goldsmith.engines.training.model.policy import Policy
 from goldsmith.engines.training.settings import TrainingSettings
 from goldsmith.methods.dpo import Dpo
 from goldsmith.methods.kto import Kto

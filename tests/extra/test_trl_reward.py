@@ -8,11 +8,11 @@ import pytest
 import torch
 
 from goldsmith.engines.chat import Chat
-from goldsmith.engines.training.attention import register
-from goldsmith.engines.training.batches import Plan
-from goldsmith.engines.training.loading import load_model
-from goldsmith.engines.training.policy import Policy
-from goldsmith.engines.training.rows import Node, Row
+from goldsmith.engines.training.attention.flat import register
+from goldsmith.engines.training.data.batches import Plan
+from goldsmith.engines.training.data.rows import Node, Row
+from goldsmith.engines.training.model.loading import load_model
+from goldsmith.engines.training.model.policy import Policy
 from goldsmith.methods.reward_model import RewardModel
 
 trl = pytest.importorskip("trl")

@@ -29,8 +29,8 @@ from goldsmith.engines.fit.simulate import (
     simulate,
     stated_rows,
 )
-from goldsmith.engines.training.adapters import put_adapter
-from goldsmith.engines.training.policy import Policy
+from goldsmith.engines.training.model.adapters import put_adapter
+from goldsmith.engines.training.model.policy import Policy
 from goldsmith.stages import fit, fit_remedies
 from goldsmith.stages.fit import build, config_of, memory_for, reads_of, simulated, stated_work
 from goldsmith.stages.fit_remedies import remedies

@@ -7,12 +7,12 @@ import pytest
 
 from goldsmith import plugins
 from goldsmith.engines.chat import open_chat
-from goldsmith.engines.training.batches import Plan
+from goldsmith.engines.training.data.batches import Plan
+from goldsmith.engines.training.data.rows import Row
 from goldsmith.engines.training.driver import TrainingJob, run_training
-from goldsmith.engines.training.guards import choose_way
-from goldsmith.engines.training.loading import load_model
-from goldsmith.engines.training.policy import Policy
-from goldsmith.engines.training.rows import Row
+from goldsmith.engines.training.guards.self_test import choose_way
+from goldsmith.engines.training.model.loading import load_model
+from goldsmith.engines.training.model.policy import Policy
 from goldsmith.methods.dpo import Dpo
 from goldsmith.types.errors import BadInput
 from goldsmith.types.record import Comparison, Conversation, Message, Record, Role, TextPart

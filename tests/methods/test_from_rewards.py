@@ -15,8 +15,8 @@ from safetensors.torch import load_file
 from goldsmith import plugins
 from goldsmith.engines.training import driver
 from goldsmith.engines.training.driver import TrainingJob, run_training
-from goldsmith.engines.training.guards import Diverged
-from goldsmith.engines.training.loading import load_model
+from goldsmith.engines.training.guards.finite import Diverged
+from goldsmith.engines.training.model.loading import load_model
 from goldsmith.engines.training.watching import RewardGamed
 from goldsmith.types.errors import BadInput
 from goldsmith.types.record import Conversation, Message, Record, Role, TextPart

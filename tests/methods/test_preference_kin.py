@@ -7,13 +7,13 @@ import pytest
 
 from goldsmith import plugins
 from goldsmith.engines.chat import open_chat
-from goldsmith.engines.training.answers import pairs_of
-from goldsmith.engines.training.batches import Plan, flat_batch
+from goldsmith.engines.training.data.batches import Plan, flat_batch
 from goldsmith.engines.training.driver import TrainingJob, run_training
-from goldsmith.engines.training.guards import choose_way
-from goldsmith.engines.training.loading import load_model
-from goldsmith.engines.training.policy import Policy
-from goldsmith.engines.training.preference_losses import SMOOTHS, PairLoss
+from goldsmith.engines.training.guards.self_test import choose_way
+from goldsmith.engines.training.losses.answers import pairs_of
+from goldsmith.engines.training.losses.preference import SMOOTHS, PairLoss
+from goldsmith.engines.training.model.loading import load_model
+from goldsmith.engines.training.model.policy import Policy
 from goldsmith.methods.dpo import Dpo
 from goldsmith.methods.kto import Kto
 from goldsmith.types.errors import BadInput

@@ -13,12 +13,12 @@ from goldsmith.engines.chat import open_chat
 from goldsmith.engines.grading.asking import ask
 from goldsmith.engines.reward_form import reward_form
 from goldsmith.engines.sampler import LocalAnswerer
-from goldsmith.engines.training.attention import register
-from goldsmith.engines.training.batches import Plan
+from goldsmith.engines.training.attention.flat import register
+from goldsmith.engines.training.data.batches import Plan
+from goldsmith.engines.training.data.steps import steps_of
 from goldsmith.engines.training.driver import TrainingJob, run_training
-from goldsmith.engines.training.loading import load_model
-from goldsmith.engines.training.policy import Policy
-from goldsmith.engines.training.steps import steps_of
+from goldsmith.engines.training.model.loading import load_model
+from goldsmith.engines.training.model.policy import Policy
 from goldsmith.methods.process_reward import ProcessReward
 from goldsmith.types.errors import BadInput
 from goldsmith.types.record import Conversation, Message, Record, Role, TextPart

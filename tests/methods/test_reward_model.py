@@ -14,8 +14,8 @@ from goldsmith.engines.reward_form import reward_form
 from goldsmith.engines.reward_scoring import RewardAnswerer, RewardScorer
 from goldsmith.engines.sampler import LocalAnswerer
 from goldsmith.engines.training.driver import TrainingJob, run_training
-from goldsmith.engines.training.loading import load_model
-from goldsmith.engines.training.saving import merge
+from goldsmith.engines.training.model.loading import load_model
+from goldsmith.engines.training.model.saving import merge
 from goldsmith.evals.preference_accuracy import PreferenceAccuracy
 from goldsmith.methods.reward_model import RewardModel
 from goldsmith.types.errors import BadInput

@@ -9,7 +9,7 @@ import torch
 from goldsmith import plugins
 from goldsmith.engines.chat import open_chat
 from goldsmith.engines.training.driver import TrainingJob, run_training
-from goldsmith.engines.training.loading import load_model
+from goldsmith.engines.training.model.loading import load_model
 from goldsmith.types.errors import BadInput
 from goldsmith.types.record import Conversation, Message, Record, Role, Text, TextPart
 

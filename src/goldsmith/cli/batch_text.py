@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from goldsmith.cli.options import safe
 
 if TYPE_CHECKING:
-    from goldsmith.engines.training.preview import Part, Preview, ShownRow, Token
+    from goldsmith.engines.training.data.preview import Part, Preview, ShownRow, Token
 
 COLOURS = {"trained": "\x1b[32m", "masked": "\x1b[2m", "dropped": "\x1b[9;31m", "stop": "\x1b[1;30;42m"}
 MARKS = {"trained": ("[+", "+]"), "masked": ("", ""), "dropped": ("[-", "-]")}

@@ -87,11 +87,11 @@ def command(
 def _leading() -> AbstractContextManager[bool]:
     """Whether this process runs the circle: all but the first that torchrun or accelerate launch started only help to
     train."""
-    from goldsmith.engines.training.launcher import launched
+    from goldsmith.engines.training.scale.launcher import launched
 
     if not launched():
         return nullcontext(True)
-    from goldsmith.engines.training import launch
+    from goldsmith.engines.training.scale import launch
 
     return launch.leading()
 

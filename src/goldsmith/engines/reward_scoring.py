@@ -9,8 +9,8 @@ import torch
 
 from goldsmith.engines.chat import Encoded, open_chat
 from goldsmith.engines.reward_form import not_a_writer, reward_form
-from goldsmith.engines.training.loading import load_model
-from goldsmith.engines.training.steps import split_steps
+from goldsmith.engines.training.data.steps import split_steps
+from goldsmith.engines.training.model.loading import load_model
 from goldsmith.types.errors import BadInput
 from goldsmith.types.record import Message, Role, ToolSchema
 from goldsmith.types.trajectory import Answer, AnswerLogprob

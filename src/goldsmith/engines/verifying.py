@@ -14,11 +14,11 @@ from goldsmith.engines.chat import Chat, open_chat
 from goldsmith.engines.exporting.merged import export_merged
 from goldsmith.engines.sampler import LocalAnswerer
 from goldsmith.engines.sampling.loading import Backbone
-from goldsmith.engines.training.batches import flat_batch
-from goldsmith.engines.training.guards import choose_way
-from goldsmith.engines.training.policy import Policy, open_policy
-from goldsmith.engines.training.rows import Row, from_comparison, from_conversation
-from goldsmith.engines.training.saving import save
+from goldsmith.engines.training.data.batches import flat_batch
+from goldsmith.engines.training.data.rows import Row, from_comparison, from_conversation
+from goldsmith.engines.training.guards.self_test import choose_way
+from goldsmith.engines.training.model.policy import Policy, open_policy
+from goldsmith.engines.training.model.saving import save
 from goldsmith.engines.training.settings import AdapterSettings, TrainingSettings
 from goldsmith.types.errors import GoldsmithError
 from goldsmith.types.record import Comparison, Conversation, Message, Role, TextPart

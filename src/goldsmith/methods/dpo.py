@@ -8,13 +8,13 @@ from pydantic import Field, model_validator
 
 from goldsmith.engines.chat import Chat
 from goldsmith.engines.training import updating
-from goldsmith.engines.training.answers import References, pairs_of, reference_pairs
-from goldsmith.engines.training.batches import Batch, Plan
+from goldsmith.engines.training.data.batches import Batch, Plan
+from goldsmith.engines.training.data.rows import Row, comparison_row
+from goldsmith.engines.training.losses.answers import References, pairs_of, reference_pairs
+from goldsmith.engines.training.losses.preference import SMOOTHS, PairLoss, pair_loss
 from goldsmith.engines.training.method import Metrics
+from goldsmith.engines.training.model.policy import Policy
 from goldsmith.engines.training.optimizer import Optimizer
-from goldsmith.engines.training.policy import Policy
-from goldsmith.engines.training.preference_losses import SMOOTHS, PairLoss, pair_loss
-from goldsmith.engines.training.rows import Row, comparison_row
 from goldsmith.engines.training.settings import Positive, TrainingSettings
 from goldsmith.types.artifact import Real
 from goldsmith.types.record import Comparison, Record

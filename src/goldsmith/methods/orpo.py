@@ -7,13 +7,13 @@ import torch
 
 from goldsmith.engines.chat import Chat
 from goldsmith.engines.training import updating
-from goldsmith.engines.training.answers import pairs_of
-from goldsmith.engines.training.batches import Batch, Plan
+from goldsmith.engines.training.data.batches import Batch, Plan
+from goldsmith.engines.training.data.rows import Row, comparison_row
+from goldsmith.engines.training.losses.answers import pairs_of
+from goldsmith.engines.training.losses.preference import odds_ratio_loss
 from goldsmith.engines.training.method import Metrics
+from goldsmith.engines.training.model.policy import Policy
 from goldsmith.engines.training.optimizer import Optimizer
-from goldsmith.engines.training.policy import Policy
-from goldsmith.engines.training.preference_losses import odds_ratio_loss
-from goldsmith.engines.training.rows import Row, comparison_row
 from goldsmith.engines.training.settings import Positive, TrainingSettings
 from goldsmith.types.record import Comparison, Record
 

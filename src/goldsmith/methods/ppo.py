@@ -9,10 +9,10 @@ import numpy as np
 import torch
 from pydantic import Field
 
-from goldsmith.engines.training.batches import Batch, Plan
+from goldsmith.engines.training.data.batches import Batch, Plan
 from goldsmith.engines.training.method import Metrics
+from goldsmith.engines.training.model.policy import Policy
 from goldsmith.engines.training.optimizer import Optimizer
-from goldsmith.engines.training.policy import Policy
 from goldsmith.engines.training.reinforcement import learning, policy_losses
 from goldsmith.engines.training.reinforcement.advantages import STEADY, discounted
 from goldsmith.engines.training.reinforcement.base import OnlineMethod

@@ -9,14 +9,14 @@ from pydantic import model_validator
 
 from goldsmith.engines.chat import Chat
 from goldsmith.engines.training import updating
-from goldsmith.engines.training.batches import Batch, Plan
+from goldsmith.engines.training.data.batches import Batch, Plan
+from goldsmith.engines.training.data.rows import Row
+from goldsmith.engines.training.data.steps import step_row, steps_of
+from goldsmith.engines.training.losses.reward import step_loss
 from goldsmith.engines.training.method import Metrics
+from goldsmith.engines.training.model.policy import Policy
 from goldsmith.engines.training.optimizer import Optimizer
-from goldsmith.engines.training.policy import Policy
-from goldsmith.engines.training.reward_losses import step_loss
-from goldsmith.engines.training.rows import Row
 from goldsmith.engines.training.settings import EndsIn, Positive, TrainingSettings
-from goldsmith.engines.training.steps import step_row, steps_of
 from goldsmith.trust.records import record_digest
 from goldsmith.types.artifact import Digest
 from goldsmith.types.errors import BadInput

@@ -9,10 +9,10 @@ import torch
 from numpy.typing import NDArray
 from pydantic import model_validator
 
-from goldsmith.engines.training.batches import Batch, Plan
+from goldsmith.engines.training.data.batches import Batch, Plan
 from goldsmith.engines.training.method import Metrics
+from goldsmith.engines.training.model.policy import Policy
 from goldsmith.engines.training.optimizer import Optimizer
-from goldsmith.engines.training.policy import Policy
 from goldsmith.engines.training.reinforcement import learning
 from goldsmith.engines.training.reinforcement.base import OnlineMethod
 from goldsmith.engines.training.reinforcement.playing import Prepared

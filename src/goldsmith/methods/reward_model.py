@@ -9,13 +9,13 @@ from pydantic import Field, model_validator
 
 from goldsmith.engines.chat import Chat
 from goldsmith.engines.training import updating
-from goldsmith.engines.training.batches import Batch, Plan
-from goldsmith.engines.training.judged import judged, judged_plan
+from goldsmith.engines.training.data.batches import Batch, Plan
+from goldsmith.engines.training.data.judged import judged, judged_plan
+from goldsmith.engines.training.data.rows import Row, comparison_row
+from goldsmith.engines.training.losses.reward import bradley_terry_loss
 from goldsmith.engines.training.method import Metrics
+from goldsmith.engines.training.model.policy import Policy
 from goldsmith.engines.training.optimizer import Optimizer
-from goldsmith.engines.training.policy import Policy
-from goldsmith.engines.training.reward_losses import bradley_terry_loss
-from goldsmith.engines.training.rows import Row, comparison_row
 from goldsmith.engines.training.settings import EndsIn, Positive, TrainingSettings
 from goldsmith.trust.canonical import encode
 from goldsmith.types.artifact import Real

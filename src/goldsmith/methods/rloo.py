@@ -6,10 +6,10 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field, model_validator
 
-from goldsmith.engines.training.batches import Plan
+from goldsmith.engines.training.data.batches import Plan
 from goldsmith.engines.training.method import Metrics
+from goldsmith.engines.training.model.policy import Policy
 from goldsmith.engines.training.optimizer import Optimizer
-from goldsmith.engines.training.policy import Policy
 from goldsmith.engines.training.reinforcement import learning, surrogate
 from goldsmith.engines.training.reinforcement.advantages import leave_one_out
 from goldsmith.engines.training.reinforcement.base import OnlineMethod

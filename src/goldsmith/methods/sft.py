@@ -9,11 +9,11 @@ from pydantic import Field
 
 from goldsmith.engines.chat import Chat
 from goldsmith.engines.training import updating
-from goldsmith.engines.training.batches import Batch, Plan
+from goldsmith.engines.training.data.batches import Batch, Plan
+from goldsmith.engines.training.data.rows import Row, from_conversation
 from goldsmith.engines.training.method import Metrics
+from goldsmith.engines.training.model.policy import Policy
 from goldsmith.engines.training.optimizer import Optimizer
-from goldsmith.engines.training.policy import Policy
-from goldsmith.engines.training.rows import Row, from_conversation
 from goldsmith.engines.training.settings import TrainingSettings
 from goldsmith.types.artifact import Real
 from goldsmith.types.errors import BadInput

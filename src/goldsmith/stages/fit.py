@@ -31,12 +31,12 @@ from goldsmith.engines.fit.simulate import (
     simulate,
     stated_rows,
 )
-from goldsmith.engines.training.batches import pack
-from goldsmith.engines.training.data import plan_of, prepare_data
-from goldsmith.engines.training.judged import judged
+from goldsmith.engines.training.data.batches import pack
+from goldsmith.engines.training.data.judged import judged
+from goldsmith.engines.training.data.prepare import plan_of, prepare_data
+from goldsmith.engines.training.data.rows import Row
 from goldsmith.engines.training.reinforcement.generate import ROWS_AT_ONCE
 from goldsmith.engines.training.reinforcement.settings import OnlineSettings
-from goldsmith.engines.training.rows import Row
 from goldsmith.engines.training.settings import TrainingSettings
 from goldsmith.types.errors import BadInput, Unavailable
 from goldsmith.types.recipe import Recipe

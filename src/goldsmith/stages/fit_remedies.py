@@ -7,7 +7,7 @@ from typing import Any
 
 from goldsmith.engines.fit.estimate import Memory, Sharing
 from goldsmith.engines.fit.hardware import Machine
-from goldsmith.engines.training.data import FORWARD_TOKENS
+from goldsmith.engines.training.data.prepare import FORWARD_TOKENS
 from goldsmith.stages.fit import Work, build, memory_for, simulated
 from goldsmith.types.errors import BadInput
 

@@ -5,7 +5,7 @@ from typing import cast
 
 from goldsmith import plugins
 from goldsmith.engines.splits import split_records
-from goldsmith.engines.training.preview import Preview, preview
+from goldsmith.engines.training.data.preview import Preview, preview
 from goldsmith.engines.training.settings import TrainingSettings
 from goldsmith.stages.collect import read_source
 from goldsmith.stages.train import records_for

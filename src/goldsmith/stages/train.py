@@ -167,10 +167,10 @@ def train(
 def _shared(job: "TrainingJob", parallel: Parallel) -> "TrainingOutcome":
     """Train where and on as many processes as was asked for."""
     if parallel.engine == "ray":
-        from goldsmith.engines.training.ray_workers import train_on_ray
+        from goldsmith.engines.training.scale.ray_workers import train_on_ray
 
         return train_on_ray(job, parallel.processes, address=parallel.ray_address, retries=parallel.retries)
-    from goldsmith.engines.training.launch import train_on
+    from goldsmith.engines.training.scale.launch import train_on
 
     return train_on(job, parallel.processes)
 
@@ -243,7 +243,7 @@ def _whole(ws: Workspace, digest: Digest) -> Path:
     folder, adapter = model_files.answerer_paths(ws, digest)
     if adapter is None:
         return folder
-    from goldsmith.engines.training.saving import merge
+    from goldsmith.engines.training.model.saving import merge
 
     merged = ws.scratch / "models" / f"{digest[7:23]}-merged"
     shutil.rmtree(merged, ignore_errors=True)

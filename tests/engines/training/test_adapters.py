@@ -11,13 +11,13 @@ from safetensors.torch import load_file
 from goldsmith import plugins
 from goldsmith.engines.chat import open_chat
 from goldsmith.engines.sampling.loading import load
-from goldsmith.engines.training.batches import flat_batch
+from goldsmith.engines.training.data.batches import flat_batch
+from goldsmith.engines.training.data.rows import Row, from_conversation
 from goldsmith.engines.training.driver import TrainingJob, run_training
-from goldsmith.engines.training.guards import choose_way
-from goldsmith.engines.training.loading import load_model
-from goldsmith.engines.training.policy import Policy, open_policy
-from goldsmith.engines.training.rows import Row, from_conversation
-from goldsmith.engines.training.saving import merge, save
+from goldsmith.engines.training.guards.self_test import choose_way
+from goldsmith.engines.training.model.loading import load_model
+from goldsmith.engines.training.model.policy import Policy, open_policy
+from goldsmith.engines.training.model.saving import merge, save
 from goldsmith.methods.sft import Sft
 from goldsmith.types.errors import BadInput, Unavailable
 from goldsmith.types.record import Conversation, Message, Record, Role, TextPart

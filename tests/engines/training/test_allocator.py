@@ -8,7 +8,7 @@ import pytest
 
 PATTERN = """
 import ctypes, sys, time
-from goldsmith.engines.training import allocator
+from goldsmith.engines.training.memory import allocator
 {before}
 assert allocator.keep_pages()
 libc = ctypes.CDLL("libc.so.6")

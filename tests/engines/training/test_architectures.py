@@ -11,12 +11,12 @@ import pytest
 import torch
 
 from goldsmith.engines.chat import Chat, open_chat
-from goldsmith.engines.training import guards
-from goldsmith.engines.training.batches import flat_batch
+from goldsmith.engines.training.data.batches import flat_batch
+from goldsmith.engines.training.data.rows import Row, from_comparison, from_conversation
 from goldsmith.engines.training.driver import TrainingJob, run_training
-from goldsmith.engines.training.guards import choose_way
-from goldsmith.engines.training.policy import Policy
-from goldsmith.engines.training.rows import Row, from_comparison, from_conversation
+from goldsmith.engines.training.guards import self_test
+from goldsmith.engines.training.guards.self_test import choose_way
+from goldsmith.engines.training.model.policy import Policy
 from goldsmith.methods.sft import Sft
 from goldsmith.types.errors import BadInput
 from goldsmith.types.record import Comparison, Conversation, Message, Record, Role, TextPart, ToolCallPart, ToolSchema
@@ -100,7 +100,7 @@ def test_packed_equals_alone_and_shared_equals_copies(families: ModuleType, fami
     weights = torch.linspace(-1, 1, len(packed))
     found = torch.autograd.grad((packed * weights).sum(), [p for _, p in policy.trainable()], allow_unused=True)
     policy.take("padded")  # the model's own attention
-    alone = torch.cat([guards._alone(policy, row) for row in data])
+    alone = torch.cat([self_test._alone(policy, row) for row in data])
     wanted = torch.autograd.grad((alone * weights).sum(), [p for _, p in policy.trainable()], allow_unused=True)
     torch.testing.assert_close(packed, alone, rtol=1e-4, atol=2e-4)
     for (name, _), mine, theirs in zip(policy.trainable(), found, wanted, strict=True):

@@ -9,12 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from goldsmith.engines.chat import Chat
-from goldsmith.engines.training import attention, guards
-from goldsmith.engines.training.batches import Layout, flat_batch
-from goldsmith.engines.training.flex import Tree
-from goldsmith.engines.training.guards import choose_way
-from goldsmith.engines.training.policy import Policy
-from goldsmith.engines.training.rows import Node, Row
+from goldsmith.engines.training.attention import flat
+from goldsmith.engines.training.attention.flex import Tree
+from goldsmith.engines.training.data.batches import Layout, flat_batch
+from goldsmith.engines.training.data.rows import Node, Row
+from goldsmith.engines.training.guards import self_test
+from goldsmith.engines.training.guards.self_test import choose_way
+from goldsmith.engines.training.model.policy import Policy
 from goldsmith.engines.training.settings import TrainingSettings
 from goldsmith.types.errors import BadInput
 
@@ -94,7 +95,7 @@ def test_each_architecture_takes_its_fastest_exact_way(tiny: Any, name: str) -> 
     with policy.evaluating():
         packed = policy.logprobs(flat_batch(data, range(3), share=policy.shares))
         policy.take("padded")  # the model's own attention
-        alone = torch.cat([guards._alone(policy, row) for row in data])
+        alone = torch.cat([self_test._alone(policy, row) for row in data])
     torch.testing.assert_close(packed, alone, rtol=1e-4, atol=2e-4)
 
 
@@ -102,7 +103,7 @@ def test_what_only_shows_at_a_distance_is_found_without_the_config(tiny: Any, mo
     """Chunked attention looks like plain attention on short rows; the longest row gives it away."""
     kind, changes, _ = ARCHITECTURES["llama4, chunks of 8"]
     policy = policy_of(tiny, kind, changes)
-    monkeypatch.setattr(guards, "_beyond", lambda *_: None)
+    monkeypatch.setattr(self_test, "_beyond", lambda *_: None)
     facts = choose_way(policy, [*rows()[:1], rows()[2]], 32)
     assert facts["batching"] == "packed"
     assert float(facts["packed_equals_alone_flat"]) > 1e-2
@@ -156,7 +157,7 @@ def test_deep_trees_equal_their_paths(tiny: Any) -> None:
 
 def test_a_model_whose_batches_differ_is_refused(tiny: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     policy = policy_of(tiny, "llama", {})
-    monkeypatch.setattr(guards, "_difference", lambda *_: torch.tensor([0.3]))
+    monkeypatch.setattr(self_test, "_difference", lambda *_: torch.tensor([0.3]))
     with pytest.raises(BadInput, match="other log-probabilities in a batch than alone"):
         choose_way(policy, rows()[:2], 32)
 
@@ -193,7 +194,7 @@ def as_tree(layout: Layout) -> dict[str, Any]:
 
 
 def as_varlen(layout: Layout) -> dict[str, Any]:
-    return attention.varlen(layout, torch.device("cpu")).as_arguments()
+    return flat.varlen(layout, torch.device("cpu")).as_arguments()
 
 
 def compare_with_segments(
@@ -210,7 +211,7 @@ def compare_with_segments(
             return found.detach(), list(torch.autograd.grad(found.sum(), wanted)) if gradients else []
 
     segments = run()
-    monkeypatch.setattr(attention, "varlen_attn", varlen_by_hand)
+    monkeypatch.setattr(flat, "varlen_attn", varlen_by_hand)
     monkeypatch.setattr(Policy, "_layout", lambda self, b: told(b.layout))
     kernel = run()
     torch.testing.assert_close(kernel[0], segments[0], rtol=1e-5, atol=1e-5)
@@ -265,16 +266,16 @@ def test_the_kernel_refuses_what_it_cannot_do(tiny: Any, monkeypatch: pytest.Mon
     name, changes = KINDS["caps"]
     policy = policy_of(tiny, name, changes)
     policy.take("flat")
-    monkeypatch.setattr(attention, "varlen_attn", varlen_by_hand)
+    monkeypatch.setattr(flat, "varlen_attn", varlen_by_hand)
     monkeypatch.setattr(Policy, "_layout", lambda self, b: as_varlen(b.layout))
-    with pytest.raises(attention.CannotSteer, match="soft cap"):
+    with pytest.raises(flat.CannotSteer, match="soft cap"):
         policy.logprobs(flat_batch(rows(), range(4)))
 
 
 def test_without_windows_in_the_kernel_such_layers_are_taken_apart(tiny: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     name, changes = KINDS["windows"]
     policy = policy_of(tiny, name, changes)
-    monkeypatch.setattr(guards, "HAS_WINDOWS", False)
+    monkeypatch.setattr(self_test, "HAS_WINDOWS", False)
     choose_way(policy, rows()[:2], 32)
     assert policy.segments_too
 
@@ -292,12 +293,12 @@ def test_layers_the_kernel_cannot_do_take_their_segments(tiny: Any, monkeypatch:
     policy.take("flat")
     batch = flat_batch(rows(), range(4))
     segments = policy.logprobs(batch).detach()
-    monkeypatch.setattr(attention, "varlen_attn", counted)
-    monkeypatch.setattr(attention, "HAS_WINDOWS", False)
-    monkeypatch.setattr(attention, "_VARLEN_TAKES", frozenset({"is_causal"}))
+    monkeypatch.setattr(flat, "varlen_attn", counted)
+    monkeypatch.setattr(flat, "HAS_WINDOWS", False)
+    monkeypatch.setattr(flat, "_VARLEN_TAKES", frozenset({"is_causal"}))
     policy.segments_too = True
     assert policy.compile().startswith("nothing")
-    both = {"layout": batch.layout} | attention.varlen(batch.layout, torch.device("cpu")).as_arguments()
+    both = {"layout": batch.layout} | flat.varlen(batch.layout, torch.device("cpu")).as_arguments()
     monkeypatch.setattr(Policy, "_layout", lambda self, b: both)
     torch.testing.assert_close(policy.logprobs(batch).detach(), segments, rtol=1e-5, atol=1e-5)
     assert len(calls) == 1  # the layer without a window

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from goldsmith.engines.training.batches import Plan, flat_batch, pack
-from goldsmith.engines.training.rows import Node, Row, fit, split
+from goldsmith.engines.training.data.batches import Plan, flat_batch, pack
+from goldsmith.engines.training.data.rows import Node, Row, fit, split
 from goldsmith.types.errors import BadInput
 
 EXACT = settings(derandomize=True, max_examples=80, deadline=None)

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from goldsmith.engines.training.cpu_attention import in_float32
+from goldsmith.engines.training.attention.cpu import in_float32
 
 
 @pytest.mark.parametrize("before", [0, 9])

@@ -7,12 +7,12 @@ import pytest
 import torch
 
 from goldsmith.engines.chat import Chat
-from goldsmith.engines.training import attention
-from goldsmith.engines.training.batches import Layout, flat_batch
-from goldsmith.engines.training.guards import choose_way
-from goldsmith.engines.training.offload import Offload
-from goldsmith.engines.training.policy import Policy
-from goldsmith.engines.training.rows import Node, Row
+from goldsmith.engines.training.attention import flat
+from goldsmith.engines.training.data.batches import Layout, flat_batch
+from goldsmith.engines.training.data.rows import Node, Row
+from goldsmith.engines.training.guards.self_test import choose_way
+from goldsmith.engines.training.memory.offload import Offload
+from goldsmith.engines.training.model.policy import Policy
 from goldsmith.methods.sft import Sft
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
@@ -78,7 +78,7 @@ def distance(a: torch.Tensor, b: torch.Tensor) -> float:
 
 @pytest.mark.parametrize("kind", ["llama", "qwen3", "mistral", "olmo2"])
 def test_one_kernel_equals_the_segments(tiny: Any, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
-    if not attention.HAS_VARLEN:
+    if not flat.HAS_VARLEN:
         pytest.skip("no CUDA device")
     policy = policy_of(tiny, kind)
     facts = choose_way(policy, rows(), 1024)
@@ -87,7 +87,7 @@ def test_one_kernel_equals_the_segments(tiny: Any, monkeypatch: pytest.MonkeyPat
     kernel = values(policy)
     policy.compile()
     compiled = values(policy)
-    monkeypatch.setattr(attention, "HAS_VARLEN", False)
+    monkeypatch.setattr(flat, "HAS_VARLEN", False)
     plain = policy_of(tiny, kind)
     plain.take("flat")
     segments = values(plain)
@@ -124,7 +124,7 @@ def test_rounding_is_no_leak_and_a_leak_no_rounding(tiny: Any) -> None:
     policy = policy_of(tiny, "llama", rough)
     assert choose_way(policy, rows(), 1024)["batching"] == "flat"
     leaking = policy_of(tiny, "llama", rough)
-    leaking._layout = lambda batch: attention.varlen(  # type: ignore[method-assign]
+    leaking._layout = lambda batch: flat.varlen(  # type: ignore[method-assign]
         Layout((batch.tokens,), (-1,)), leaking.device
     ).as_arguments()
     assert choose_way(leaking, rows(), 1024)["batching"] != "flat"
@@ -156,7 +156,7 @@ def test_offloaded_activations_give_the_same_gradients_in_less_memory(tiny: Any)
 
 
 def test_fused_losses_equal_the_plain_ones(monkeypatch: pytest.MonkeyPatch) -> None:
-    from goldsmith.engines.training import losses
+    from goldsmith.engines.training.losses import cross_entropy
 
     torch.manual_seed(0)
     hidden = torch.randn(300, 64, device="cuda", requires_grad=True)
@@ -165,13 +165,13 @@ def test_fused_losses_equal_the_plain_ones(monkeypatch: pytest.MonkeyPatch) -> N
     weights = torch.rand(300, device="cuda")
 
     def run() -> list[torch.Tensor]:
-        head = losses.Head(weight)
-        loss = losses.linear_cross_entropy(hidden, labels, head, weights)
-        logp = losses.linear_logprobs(hidden, labels, head)
+        head = cross_entropy.Head(weight)
+        loss = cross_entropy.linear_cross_entropy(hidden, labels, head, weights)
+        logp = cross_entropy.linear_logprobs(hidden, labels, head)
         grads = torch.autograd.grad(loss + (logp * weights).sum() * 0.5, [hidden, weight])
         return [loss.detach(), logp.detach(), *grads]
 
     fused = run()
-    monkeypatch.setattr(losses, "_fuses", lambda *_: False)
+    monkeypatch.setattr(cross_entropy, "_fuses", lambda *_: False)
     for a, b in zip(fused, run(), strict=True):
         torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-4)

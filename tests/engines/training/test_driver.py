@@ -14,11 +14,12 @@ from typing import Any
 import pytest
 import torch
 
-from goldsmith.engines.training import driver, folders
+from goldsmith.engines.training import driver
+from goldsmith.engines.training.checkpointing import folders
 from goldsmith.engines.training.driver import TrainingJob, run_training, train_until
-from goldsmith.engines.training.loading import load_model
-from goldsmith.engines.training.policy import Policy
-from goldsmith.engines.training.saving import merge
+from goldsmith.engines.training.model.loading import load_model
+from goldsmith.engines.training.model.policy import Policy
+from goldsmith.engines.training.model.saving import merge
 from goldsmith.methods.dpo import Dpo
 from goldsmith.methods.sft import Sft
 from goldsmith.types.errors import BadInput, Unavailable
@@ -372,7 +373,7 @@ def test_bfloat16_needs_an_adapter_and_trains(tiny_base: Path, tmp_path: Path) -
 
 def test_nobody_is_told(tiny_base: Path) -> None:
     code = (
-        "import os, goldsmith.engines.training.policy as p; "
+        "import os, goldsmith.engines.training.model.policy as p; "
         "assert os.environ['HF_HUB_DISABLE_TELEMETRY'] == '1'; assert p is not None"
     )
     root = Path(driver.__file__).parents[3]

@@ -24,12 +24,15 @@ import torch.distributed as dist
 from safetensors.torch import load_file, save_file
 
 from goldsmith import plugins
-from goldsmith.engines.training import answers, checkpoints, folders, keeping, token_cache
+from goldsmith.engines.training import keeping
+from goldsmith.engines.training.checkpointing import checkpoints, folders
+from goldsmith.engines.training.data import token_cache
 from goldsmith.engines.training.driver import TrainingJob, TrainingOutcome, run_training
-from goldsmith.engines.training.guards import Diverged
-from goldsmith.engines.training.loading import load_model
+from goldsmith.engines.training.guards.finite import Diverged
+from goldsmith.engines.training.losses import answers
+from goldsmith.engines.training.model.loading import load_model
+from goldsmith.engines.training.model.policy import Policy
 from goldsmith.engines.training.optimizer import Optimizer
-from goldsmith.engines.training.policy import Policy
 from goldsmith.engines.training.reinforcement import generate, playing
 from goldsmith.types.errors import BadInput, GoldsmithError, Tampered, Unavailable
 from goldsmith.types.record import Comparison, Conversation, Message, Record, Role, TextPart

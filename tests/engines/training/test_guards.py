@@ -6,10 +6,11 @@ import torch
 
 from goldsmith import nano
 from goldsmith.engines.chat import open_chat
-from goldsmith.engines.training.guards import DegeneratePairs, allowance, choose_way
-from goldsmith.engines.training.loading import load_model
-from goldsmith.engines.training.policy import Policy
-from goldsmith.engines.training.rows import Node, Row
+from goldsmith.engines.training.data.rows import Node, Row
+from goldsmith.engines.training.guards.degenerate import DegeneratePairs
+from goldsmith.engines.training.guards.self_test import allowance, choose_way
+from goldsmith.engines.training.model.loading import load_model
+from goldsmith.engines.training.model.policy import Policy
 from goldsmith.methods.sft import Sft
 
 

@@ -12,9 +12,9 @@ import pytest
 import torch
 from goldsmith_test_processes import METHODS, job, same
 
-from goldsmith.engines.training import launcher
 from goldsmith.engines.training.driver import run_training
-from goldsmith.engines.training.launcher import launched, local_rank, require_followable
+from goldsmith.engines.training.scale import launcher
+from goldsmith.engines.training.scale.launcher import launched, local_rank, require_followable
 from goldsmith.types.errors import BadInput
 
 MEETING = {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29500"}
@@ -100,7 +100,7 @@ SCRIPT = """
 import json, pickle, sys
 from pathlib import Path
 import torch
-from goldsmith.engines.training import launch
+from goldsmith.engines.training.scale import launch
 training = pickle.loads(Path(sys.argv[1]).read_bytes())
 torch.set_num_threads(1)
 with launch.leading() as leads:

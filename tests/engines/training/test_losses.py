@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from goldsmith.engines.training import losses
-from goldsmith.engines.training.losses import Head, linear_cross_entropy, linear_logprobs, sum_by_owner
+from goldsmith.engines.training.losses import cross_entropy
+from goldsmith.engines.training.losses.cross_entropy import Head, linear_cross_entropy, linear_logprobs, sum_by_owner
 
 N, H, V = 23, 6, 11
 
@@ -45,10 +45,10 @@ def test_values_and_gradients_equal_the_formula(
     if gpu_formula:
         if (scale, softcap) != (1.0, None):
             return
-        monkeypatch.setattr(losses, "_fuses", lambda *_: True)
-        monkeypatch.setattr(losses, "_fused", lambda: (losses._normalise, losses._pull))
-    monkeypatch.setattr(losses, "CHUNK_BYTES", {"cpu": rows_at_a_time * 4 * V})
-    monkeypatch.setattr(losses, "KEEP_BYTES", {"cpu": keep})
+        monkeypatch.setattr(cross_entropy, "_fuses", lambda *_: True)
+        monkeypatch.setattr(cross_entropy, "_fused", lambda: (cross_entropy._normalise, cross_entropy._pull))
+    monkeypatch.setattr(cross_entropy, "CHUNK_BYTES", {"cpu": rows_at_a_time * 4 * V})
+    monkeypatch.setattr(cross_entropy, "KEEP_BYTES", {"cpu": keep})
     hidden, weight, b, labels = problem(bias)
     leaves = [t for t in (hidden, weight, b) if t is not None]
     coefficients = torch.linspace(-1, 2, N)
@@ -81,8 +81,8 @@ def test_a_frozen_head_gets_no_gradient() -> None:
 
 
 def test_the_full_logit_tensor_never_exists(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(losses, "CHUNK_BYTES", {"cpu": 4 * 4 * V})
-    monkeypatch.setattr(losses, "KEEP_BYTES", {"cpu": 0})
+    monkeypatch.setattr(cross_entropy, "CHUNK_BYTES", {"cpu": 4 * 4 * V})
+    monkeypatch.setattr(cross_entropy, "KEEP_BYTES", {"cpu": 0})
     widest = 0
     original = Head.logits
 

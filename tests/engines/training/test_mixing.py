@@ -12,10 +12,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from goldsmith.engines.training import mixing
-from goldsmith.engines.training.batches import Plan
+from goldsmith.engines.training.data import mixing
+from goldsmith.engines.training.data.batches import Plan
+from goldsmith.engines.training.data.rows import Node, Row
 from goldsmith.engines.training.driver import TrainingJob, run_training
-from goldsmith.engines.training.rows import Node, Row
 from goldsmith.engines.training.watching import Forgets
 from goldsmith.methods.dpo import Dpo
 from goldsmith.methods.grpo import Grpo

@@ -12,11 +12,11 @@ from goldsmith_test_processes import same, together
 from pydantic import ValidationError
 
 from goldsmith.engines.chat import open_chat
-from goldsmith.engines.training.batches import Batch, Plan, flat_batch
+from goldsmith.engines.training.data.batches import Batch, Plan, flat_batch
+from goldsmith.engines.training.data.rows import Row
 from goldsmith.engines.training.driver import TrainingJob, run_training, train_until
-from goldsmith.engines.training.noise import noise_of, seed_of
-from goldsmith.engines.training.policy import Policy, open_policy
-from goldsmith.engines.training.rows import Row
+from goldsmith.engines.training.model.noise import noise_of, seed_of
+from goldsmith.engines.training.model.policy import Policy, open_policy
 from goldsmith.methods.dpo import Dpo
 from goldsmith.methods.grpo import Grpo
 from goldsmith.methods.sft import Sft

@@ -7,7 +7,7 @@ import torch
 from pydantic import ValidationError
 from torch.utils.checkpoint import checkpoint
 
-from goldsmith.engines.training import offload
+from goldsmith.engines.training.memory import offload
 from goldsmith.methods.sft import Sft
 
 

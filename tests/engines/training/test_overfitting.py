@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from goldsmith.engines.training.driver import TrainingJob, TrainingOutcome, run_training
-from goldsmith.engines.training.overfitting import judged, shares
+from goldsmith.engines.training.guards.overfitting import judged, shares
 from goldsmith.engines.training.settings import OverfitSettings
 from goldsmith.engines.training.watching import Overfits
 from goldsmith.methods.dpo import Dpo

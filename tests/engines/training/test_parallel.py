@@ -15,12 +15,12 @@ from goldsmith_test_processes import COMMON, LORA, METHODS, curve, job, records,
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from goldsmith.engines.training import launch, parallel
-from goldsmith.engines.training.batches import dealt
+from goldsmith.engines.training.data.batches import dealt
 from goldsmith.engines.training.driver import run_training
-from goldsmith.engines.training.guards import Diverged
-from goldsmith.engines.training.launch import train_on
-from goldsmith.engines.training.parallel import Ranks
+from goldsmith.engines.training.guards.finite import Diverged
+from goldsmith.engines.training.scale import launch, parallel
+from goldsmith.engines.training.scale.launch import train_on
+from goldsmith.engines.training.scale.parallel import Ranks
 from goldsmith.methods.sft import Sft
 from goldsmith.types.errors import BadInput, Unavailable
 from goldsmith.types.record import Conversation, Origin

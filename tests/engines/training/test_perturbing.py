@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from goldsmith.engines.training.perturbing import KINDS, OPENERS, SYNONYMS, perturbed
+from goldsmith.engines.training.guards.perturbing import KINDS, OPENERS, SYNONYMS, perturbed
 from goldsmith.types.record import (
     Comparison,
     Conversation,

@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from goldsmith.engines.training.preference_losses import (
+from goldsmith.engines.training.losses.preference import (
     PairLoss,
     Pairs,
     kto_loss,

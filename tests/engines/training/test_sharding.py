@@ -14,10 +14,12 @@ import torch
 from goldsmith_test_processes import LORA, METHODS, curve, job, records, same, stopped_after, tensors, together
 from safetensors.torch import load_file
 
-from goldsmith.engines.training import checkpoints, driver, parallel, sharded_checkpoints
+from goldsmith.engines.training import driver
+from goldsmith.engines.training.checkpointing import checkpoints, sharded
 from goldsmith.engines.training.driver import run_training
-from goldsmith.engines.training.guards import Diverged
-from goldsmith.engines.training.sharding import local, require_shardable
+from goldsmith.engines.training.guards.finite import Diverged
+from goldsmith.engines.training.scale import parallel
+from goldsmith.engines.training.scale.sharding import local, require_shardable
 from goldsmith.methods.dpo import Dpo
 from goldsmith.methods.reward_model import RewardModel
 from goldsmith.methods.sft import Sft
@@ -279,7 +281,7 @@ def test_a_process_killed_while_it_writes_costs_no_checkpoint(tiny_base: Path, t
 
     def work() -> Any:
         rank = parallel.here().rank
-        save, close = sharded_checkpoints._save, sharded_checkpoints.sync_folder
+        save, close = sharded._save, sharded.sync_folder
 
         def dies(folder: Path, state: Any, target: Path) -> None:
             fourth = target.name == "step-000000004"
@@ -294,7 +296,7 @@ def test_a_process_killed_while_it_writes_costs_no_checkpoint(tiny_base: Path, t
                 os._exit(9)
             close(folder)
 
-        sharded_checkpoints._save, sharded_checkpoints.sync_folder = dies, ends
+        sharded._save, sharded.sync_folder = dies, ends
         return run_training(training)
 
     killed = 1 if moment in ("before", "after") else 0

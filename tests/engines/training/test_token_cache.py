@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from goldsmith.engines.training.rows import Node, Row
-from goldsmith.engines.training.token_cache import TokenCache
+from goldsmith.engines.training.data.rows import Node, Row
+from goldsmith.engines.training.data.token_cache import TokenCache
 
 
 def make_rows() -> list[Row]:

@@ -10,10 +10,10 @@ import torch
 
 from goldsmith.engines.chat import open_chat
 from goldsmith.engines.training import updating
-from goldsmith.engines.training.batches import Plan
+from goldsmith.engines.training.data.batches import Plan
+from goldsmith.engines.training.data.rows import Row
 from goldsmith.engines.training.driver import TrainingJob, run_training
-from goldsmith.engines.training.policy import Policy, open_policy
-from goldsmith.engines.training.rows import Row
+from goldsmith.engines.training.model.policy import Policy, open_policy
 from goldsmith.methods.dpo import Dpo
 from goldsmith.methods.sft import Sft
 from goldsmith.trust.records import record_digest

@@ -13,7 +13,7 @@ import torch
 from goldsmith.engines.chat import open_chat
 from goldsmith.engines.exporting.gguf_forms import Metadata, form_of, metadata_of, tensors_of
 from goldsmith.engines.exporting.gguf_tokenizer import tokenizer_metadata
-from goldsmith.engines.training.loading import load_model
+from goldsmith.engines.training.model.loading import load_model
 from goldsmith.trust.durable import storage_errors
 from goldsmith.types.errors import BadInput, GateRefused, Unavailable
 

@@ -12,8 +12,8 @@ import torch
 from goldsmith.engines.chat import Chat, open_chat
 from goldsmith.engines.exporting.parity import Parity, compare, logits_of, probes
 from goldsmith.engines.reward_form import NOTE, require_words
-from goldsmith.engines.training.folders import new_folder
-from goldsmith.engines.training.loading import adapted, base_digest, load_model
+from goldsmith.engines.training.checkpointing.folders import new_folder
+from goldsmith.engines.training.model.loading import adapted, base_digest, load_model
 from goldsmith.types.errors import BadInput, GateRefused, Unavailable
 
 Dtype = Literal["float32", "bfloat16", "float16"]

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from goldsmith.engines.fit.hardware import GIB, Machine
 from goldsmith.engines.fit.simulate import Counts, Simulated
-from goldsmith.engines.training.parallel import BUCKET
+from goldsmith.engines.training.scale.parallel import BUCKET
 
 CPU_OVERHEAD = {"full": 75 * 2**20, "adapter": 115 * 2**20}
 """What a process on a CPU holds beyond its tensors at the peak: kernels' scratch and small blocks. Measured

@@ -8,9 +8,10 @@ from typing import Any
 
 import torch
 
-from goldsmith.engines.training import attention, losses
-from goldsmith.engines.training.batches import Batch
-from goldsmith.engines.training.policy import Policy
+from goldsmith.engines.training.attention import flat
+from goldsmith.engines.training.data.batches import Batch
+from goldsmith.engines.training.losses import cross_entropy
+from goldsmith.engines.training.model.policy import Policy
 
 
 class _Varlen(torch.autograd.Function):
@@ -52,27 +53,26 @@ def _pull(raw_NV: Any, *_rest: Any) -> Any:
     return torch.empty_like(raw_NV)
 
 
-def _fuses(head: losses.Head, _hidden: Any) -> bool:
+def _fuses(head: cross_entropy.Head, _hidden: Any) -> bool:
     return head.scale == 1.0 and head.softcap is None and head.temperature == 1.0
 
 
 def _layout(_policy: Policy, batch: Batch) -> dict[str, Any]:
-    return attention.varlen(batch.layout, torch.device("cpu")).as_arguments()
+    return flat.varlen(batch.layout, torch.device("cpu")).as_arguments()
 
 
 @contextmanager
 def kernels(policy: Policy) -> Iterator[None]:
     """Within it the policy, on fake tensors of a CPU, allocates what it would on a GPU."""
-    sizes = losses.CHUNK_BYTES["cpu"], losses.KEEP_BYTES["cpu"]
     fused: dict[str, Any] = {"_fuses": _fuses, "_fused": lambda: (_normalise, _pull)}
     with ExitStack() as after:
-        losses.CHUNK_BYTES["cpu"], losses.KEEP_BYTES["cpu"] = losses.CHUNK_BYTES["cuda"], losses.KEEP_BYTES["cuda"]
-        after.callback(losses.CHUNK_BYTES.update, cpu=sizes[0])
-        after.callback(losses.KEEP_BYTES.update, cpu=sizes[1])
+        for table in (cross_entropy.CHUNK_BYTES, cross_entropy.KEEP_BYTES):
+            after.callback(table.update, cpu=table["cpu"])
+            table["cpu"] = table["cuda"]
         for name, function in fused.items():
-            _put(losses, name, function, after)
-        if attention.HAS_VARLEN and policy.precision != "float32":
-            _put(attention, "varlen_attn", _varlen_attn, after)
+            _put(cross_entropy, name, function, after)
+        if flat.HAS_VARLEN and policy.precision != "float32":
+            _put(flat, "varlen_attn", _varlen_attn, after)
             _put(policy, "_layout", MethodType(_layout, policy), after)
         yield
 

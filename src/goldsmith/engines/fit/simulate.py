@@ -16,10 +16,10 @@ import torch
 
 from goldsmith.engines.fit import four_bits, gpu
 from goldsmith.engines.fit.ledger import Ledger
-from goldsmith.engines.training.adapters import choose_weights, put_adapter
-from goldsmith.engines.training.batches import Batch, flat_batch
-from goldsmith.engines.training.policy import Policy
-from goldsmith.engines.training.rows import Node, Row
+from goldsmith.engines.training.data.batches import Batch, flat_batch
+from goldsmith.engines.training.data.rows import Node, Row
+from goldsmith.engines.training.model.adapters import choose_weights, put_adapter
+from goldsmith.engines.training.model.policy import Policy
 from goldsmith.engines.training.settings import TrainingSettings
 from goldsmith.types.errors import BadInput
 

@@ -9,8 +9,8 @@ from typing import Any
 
 from goldsmith.engines.chat import Chat, open_chat
 from goldsmith.engines.reward_form import NOTE, require_words
-from goldsmith.engines.training.loading import base_digest
-from goldsmith.engines.training.vocabulary import fit_vocabulary, rows_wanted
+from goldsmith.engines.training.model.loading import base_digest
+from goldsmith.engines.training.model.vocabulary import fit_vocabulary, rows_wanted
 from goldsmith.types.errors import BadInput, Unavailable
 
 _TOKENIZER = "tokenizer.json"

@@ -10,13 +10,13 @@ from typing import Any
 import torch
 
 from goldsmith.engines.training import keeping
-from goldsmith.engines.training.data import TrainingData
+from goldsmith.engines.training.data.mixing import MAIN
+from goldsmith.engines.training.data.prepare import TrainingData
+from goldsmith.engines.training.data.rows import Row
 from goldsmith.engines.training.job import Reached, TrainingJob, TrainingOutcome
 from goldsmith.engines.training.journal import Journal
 from goldsmith.engines.training.method import Metrics
-from goldsmith.engines.training.mixing import MAIN
 from goldsmith.engines.training.opening import Opened
-from goldsmith.engines.training.rows import Row
 from goldsmith.engines.training.watching import Overfits
 from goldsmith.trust.canonical import spec_text
 

@@ -10,14 +10,15 @@ from typing import Any
 import torch
 from safetensors.torch import load_file, save_file
 
-from goldsmith.engines.training import checkpoints, parallel, sharded_checkpoints, sharding
-from goldsmith.engines.training.checkpoints import Checkpoint
-from goldsmith.engines.training.folders import clean, new_folder
-from goldsmith.engines.training.guards import require_finite_weights
+from goldsmith.engines.training.checkpointing import checkpoints, sharded
+from goldsmith.engines.training.checkpointing.checkpoints import Checkpoint
+from goldsmith.engines.training.checkpointing.folders import clean, new_folder
+from goldsmith.engines.training.guards.finite import require_finite_weights
 from goldsmith.engines.training.job import Progress
+from goldsmith.engines.training.model.policy import open_policy
+from goldsmith.engines.training.model.saving import save as write_model
 from goldsmith.engines.training.opening import BEST, CHECKPOINTS, Opened
-from goldsmith.engines.training.policy import open_policy
-from goldsmith.engines.training.saving import save as write_model
+from goldsmith.engines.training.scale import parallel, sharding
 from goldsmith.trust.canonical import file_digest
 from goldsmith.types.errors import Tampered
 
@@ -34,7 +35,7 @@ def save(run: Opened) -> None:
     _require_finite(run)
     if run.sharded:
         run.progress.watched = run.watch.state()
-        sharded_checkpoints.write(
+        sharded.write(
             run.checkpoints_dir,
             _checkpoint(run, {}, {}),
             dict(run.policy.trainable()),
@@ -106,7 +107,7 @@ def _take_up(run: Opened, found: Checkpoint) -> None:
     checkpoints.require_same(run.contract, found.contract, run.checkpoints_dir)
     named, adamw = dict(run.policy.trainable()), run.optimizer.adamw
     if found.shards is not None:
-        sharded_checkpoints.read(found, named, adamw)
+        sharded.read(found, named, adamw)
     elif run.sharded:
         sharding.load(named, found.weights)
         sharding.load_optimizer(adamw, found.optimizer)

@@ -5,10 +5,10 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, Protocol
 
 from goldsmith.engines.chat import Chat
-from goldsmith.engines.training.batches import Batch, Plan
+from goldsmith.engines.training.data.batches import Batch, Plan
+from goldsmith.engines.training.data.rows import Row
+from goldsmith.engines.training.model.policy import Policy
 from goldsmith.engines.training.optimizer import Optimizer
-from goldsmith.engines.training.policy import Policy
-from goldsmith.engines.training.rows import Row
 from goldsmith.types.record import Record
 
 

@@ -8,21 +8,23 @@ from typing import Any
 import torch
 
 from goldsmith.engines.chat import open_chat
-from goldsmith.engines.training import parallel, sharding
-from goldsmith.engines.training.adapters import what_is_tuned
-from goldsmith.engines.training.allocator import keep_pages
-from goldsmith.engines.training.batches import Plan
-from goldsmith.engines.training.data import TrainingData, plan_of, prepare_data
-from goldsmith.engines.training.folders import require_writable
-from goldsmith.engines.training.guards import choose_way, never_seen, require_finite_weights
+from goldsmith.engines.training.checkpointing.folders import require_writable
+from goldsmith.engines.training.data.batches import Plan
+from goldsmith.engines.training.data.prepare import TrainingData, plan_of, prepare_data
+from goldsmith.engines.training.data.rows import Row
+from goldsmith.engines.training.guards.finite import require_finite_weights
+from goldsmith.engines.training.guards.overfitting import Watched, watched_rows
+from goldsmith.engines.training.guards.self_test import choose_way
 from goldsmith.engines.training.job import Progress, TrainingJob
-from goldsmith.engines.training.launcher import require_followable
+from goldsmith.engines.training.memory.allocator import keep_pages
 from goldsmith.engines.training.method import Method
+from goldsmith.engines.training.model.adapters import what_is_tuned
+from goldsmith.engines.training.model.policy import open_policy
+from goldsmith.engines.training.model.vocabulary import never_seen
 from goldsmith.engines.training.optimizer import build_optimizer
-from goldsmith.engines.training.overfitting import Watched, watched_rows
-from goldsmith.engines.training.policy import open_policy
 from goldsmith.engines.training.reinforcement.base import OnlineMethod
-from goldsmith.engines.training.rows import Row
+from goldsmith.engines.training.scale import parallel, sharding
+from goldsmith.engines.training.scale.launcher import require_followable
 from goldsmith.engines.training.settings import TrainingSettings
 from goldsmith.engines.training.watching import Watch
 from goldsmith.trust.canonical import spec_text

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import torch
 
-from goldsmith.engines.training import sharding
-from goldsmith.engines.training.policy import Policy
+from goldsmith.engines.training.model.policy import Policy
+from goldsmith.engines.training.scale import sharding
 from goldsmith.engines.training.settings import TrainingSettings
 
 

@@ -4,7 +4,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from goldsmith.engines.training.mixing import MAIN, room_for
+from goldsmith.engines.training.data.mixing import MAIN, room_for
 from goldsmith.trust.records import content_digest
 from goldsmith.types.artifact import Digest, Frozen, Real, Spec
 from goldsmith.types.record import Record

@@ -4,11 +4,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import torch
 
-from goldsmith.engines.training import parallel
-from goldsmith.engines.training.batches import Batch, Plan, Update
-from goldsmith.engines.training.guards import require_finite
+from goldsmith.engines.training.data.batches import Batch, Plan, Update
+from goldsmith.engines.training.guards.finite import require_finite
 from goldsmith.engines.training.method import Metrics
 from goldsmith.engines.training.optimizer import Optimizer
+from goldsmith.engines.training.scale import parallel
 
 Sums = Mapping[str, torch.Tensor]
 """Of what is watched: sums over the items of a forward, scalars without gradient."""

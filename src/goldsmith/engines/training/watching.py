@@ -3,8 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from goldsmith.engines.training import overfitting
-from goldsmith.engines.training.guards import DegeneratePairs
+from goldsmith.engines.training.guards import overfitting
+from goldsmith.engines.training.guards.degenerate import DegeneratePairs
 from goldsmith.engines.training.method import Metrics
 from goldsmith.engines.training.reinforcement import alarms
 from goldsmith.engines.training.reinforcement.settings import OnlineSettings

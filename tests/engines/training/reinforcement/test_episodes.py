@@ -13,11 +13,11 @@ import torch
 from goldsmith_test_processes import LORA, curve, same, together
 
 from goldsmith.engines.chat import open_chat
-from goldsmith.engines.training.attention import register
-from goldsmith.engines.training.batches import Plan, flat_batch
+from goldsmith.engines.training.attention.flat import register
+from goldsmith.engines.training.data.batches import Plan, flat_batch
 from goldsmith.engines.training.driver import TrainingJob, run_training
-from goldsmith.engines.training.guards import Diverged
-from goldsmith.engines.training.policy import Policy, open_policy
+from goldsmith.engines.training.guards.finite import Diverged
+from goldsmith.engines.training.model.policy import Policy, open_policy
 from goldsmith.engines.training.reinforcement.generate import BuiltIn, Decoding, Sampled, Seed
 from goldsmith.engines.training.reinforcement.learning import token_logprobs
 from goldsmith.engines.training.reinforcement.playing import Prepared, play

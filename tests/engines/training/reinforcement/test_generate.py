@@ -7,11 +7,11 @@ import pytest
 import torch
 
 from goldsmith.engines.chat import Chat
-from goldsmith.engines.training.attention import register
-from goldsmith.engines.training.batches import flat_batch
-from goldsmith.engines.training.policy import Policy
+from goldsmith.engines.training.attention.flat import register
+from goldsmith.engines.training.data.batches import flat_batch
+from goldsmith.engines.training.data.rows import Node, Row
+from goldsmith.engines.training.model.policy import Policy
 from goldsmith.engines.training.reinforcement.generate import Decoding, Sampled, generate
-from goldsmith.engines.training.rows import Node, Row
 from goldsmith.engines.training.settings import TrainingSettings
 
 PROMPTS = [np.arange(5, 5 + n, dtype=np.int32) for n in (3, 9, 6)]

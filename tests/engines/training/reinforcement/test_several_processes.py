@@ -9,8 +9,8 @@ import pytest
 import torch
 from goldsmith_test_processes import LORA, curve, job, said, same, together
 
-from goldsmith.engines.training import parallel
 from goldsmith.engines.training.driver import TrainingJob, run_training
+from goldsmith.engines.training.scale import parallel
 from goldsmith.methods.grpo import Grpo
 from goldsmith.methods.ppo import Ppo
 from goldsmith.methods.raft import Raft

@@ -17,8 +17,8 @@ import torch
 from goldsmith_test_processes import job, said
 
 from goldsmith.engines.training.driver import run_training
-from goldsmith.engines.training.guards import Diverged
-from goldsmith.engines.training.loading import load_model
+from goldsmith.engines.training.guards.finite import Diverged
+from goldsmith.engines.training.model.loading import load_model
 from goldsmith.methods.grpo import Grpo
 from goldsmith.types.errors import BadInput, Unavailable
 from goldsmith.types.record import Conversation, Record

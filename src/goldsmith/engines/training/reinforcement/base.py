@@ -3,15 +3,15 @@
 from collections.abc import Iterator, Mapping, Sequence
 
 from goldsmith.engines.chat import Chat
-from goldsmith.engines.training.batches import Batch, Plan
-from goldsmith.engines.training.policy import Policy
+from goldsmith.engines.training.data.batches import Batch, Plan
+from goldsmith.engines.training.data.rows import Row
+from goldsmith.engines.training.model.policy import Policy
 from goldsmith.engines.training.reinforcement import learning, worlds
 from goldsmith.engines.training.reinforcement.generate import BuiltIn, Writer
 from goldsmith.engines.training.reinforcement.playing import Prepared
 from goldsmith.engines.training.reinforcement.rounds import prompt_of, prompt_row, takes
 from goldsmith.engines.training.reinforcement.settings import OnlineSettings
 from goldsmith.engines.training.reinforcement.vllm_writer import VllmWriter
-from goldsmith.engines.training.rows import Row
 from goldsmith.types.errors import BadInput
 from goldsmith.types.record import Record
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from goldsmith.engines.rollout import Run, advance
 from goldsmith.engines.sandbox import RecordingSandbox
-from goldsmith.engines.training.policy import Policy
+from goldsmith.engines.training.model.policy import Policy
 from goldsmith.engines.training.reinforcement import worlds
 from goldsmith.engines.training.reinforcement.generate import Decoding, Seed, Writer
 from goldsmith.engines.training.reinforcement.generate import Sampled as Written

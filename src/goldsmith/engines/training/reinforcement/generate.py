@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from goldsmith.engines.sampling.batch import Forward, RunningBatch
-from goldsmith.engines.training.policy import Policy
+from goldsmith.engines.training.model.policy import Policy
 
 ROWS_AT_ONCE = {"cpu": 64, "cuda": 256}
 """Answers written side by side, by device; bounds the cache of keys and values."""

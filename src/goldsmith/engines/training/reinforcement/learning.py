@@ -10,17 +10,18 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from goldsmith.engines.training import parallel, updating
-from goldsmith.engines.training.batches import Batch, Plan, Update
-from goldsmith.engines.training.guards import Diverged
+from goldsmith.engines.training import updating
+from goldsmith.engines.training.data.batches import Batch, Plan, Update
+from goldsmith.engines.training.data.rows import Row
+from goldsmith.engines.training.guards.finite import Diverged
 from goldsmith.engines.training.method import Metrics
+from goldsmith.engines.training.model.policy import Policy
 from goldsmith.engines.training.optimizer import Optimizer
-from goldsmith.engines.training.policy import Policy
 from goldsmith.engines.training.reinforcement import policy_losses
 from goldsmith.engines.training.reinforcement.playing import Prepared, play
 from goldsmith.engines.training.reinforcement.rounds import Round
 from goldsmith.engines.training.reinforcement.settings import OnlineSettings
-from goldsmith.engines.training.rows import Row
+from goldsmith.engines.training.scale import parallel
 
 WATCHED_ANSWERS = 32
 """Answers of a round whose distance from the reference is measured where the loss does not need it."""

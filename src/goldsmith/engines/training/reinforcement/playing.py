@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from goldsmith.engines.grading.asking import Outcome, Verdicts, ask
-from goldsmith.engines.training import parallel
-from goldsmith.engines.training.batches import dealt
-from goldsmith.engines.training.guards import Diverged
-from goldsmith.engines.training.policy import Policy
+from goldsmith.engines.training.data.batches import dealt
+from goldsmith.engines.training.data.rows import Row
+from goldsmith.engines.training.guards.finite import Diverged
+from goldsmith.engines.training.model.policy import Policy
 from goldsmith.engines.training.reinforcement import alarms, episodes
 from goldsmith.engines.training.reinforcement.advantages import informative
 from goldsmith.engines.training.reinforcement.episodes import Played
@@ -22,7 +22,7 @@ from goldsmith.engines.training.reinforcement.generate import Decoding, Seed, Wr
 from goldsmith.engines.training.reinforcement.generate import Sampled as Written
 from goldsmith.engines.training.reinforcement.rounds import Prompt, Round, answer_rows, prompt_of
 from goldsmith.engines.training.reinforcement.settings import OnlineSettings
-from goldsmith.engines.training.rows import Row
+from goldsmith.engines.training.scale import parallel
 from goldsmith.types.errors import GoldsmithError, Unavailable
 from goldsmith.types.record import Message, Record, Role, TextPart
 from goldsmith.types.reward import Reward, Sampled, Unrewarded

@@ -8,7 +8,7 @@ from typing import Literal
 
 import torch
 
-from goldsmith.engines.training.losses import sum_by_owner
+from goldsmith.engines.training.losses.cross_entropy import sum_by_owner
 
 Together = Literal["grpo", "dapo", "dr_grpo"]
 Ratio = Literal["token", "sequence", "product"]

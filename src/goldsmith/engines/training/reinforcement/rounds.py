@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from goldsmith.engines.chat import Chat
-from goldsmith.engines.training.batches import Batch, Plan, dealt
+from goldsmith.engines.training.data.batches import Batch, Plan, dealt
+from goldsmith.engines.training.data.rows import Node, Row
 from goldsmith.engines.training.reinforcement.generate import Sampled as Written
-from goldsmith.engines.training.rows import Node, Row
 from goldsmith.types.errors import BadInput
 from goldsmith.types.record import Comparison, Conversation, Message, Record, Role, ToolSchema
 

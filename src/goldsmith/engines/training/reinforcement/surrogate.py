@@ -9,9 +9,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from goldsmith.engines.training.answers import answer_tokens
-from goldsmith.engines.training.batches import Batch
-from goldsmith.engines.training.policy import Policy
+from goldsmith.engines.training.data.batches import Batch
+from goldsmith.engines.training.losses.answers import answer_tokens
+from goldsmith.engines.training.model.policy import Policy
 from goldsmith.engines.training.reinforcement import policy_losses
 from goldsmith.engines.training.reinforcement.learning import Known
 from goldsmith.engines.training.reinforcement.rounds import Round

@@ -17,10 +17,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from goldsmith.engines.training import parallel
-from goldsmith.engines.training.policy import Policy
+from goldsmith.engines.training.model.policy import Policy
 from goldsmith.engines.training.reinforcement.generate import Decoding, Sampled, Seed
 from goldsmith.engines.training.reinforcement.settings import OnlineSettings
+from goldsmith.engines.training.scale import parallel
 from goldsmith.types.errors import BadInput, Unavailable
 
 RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)

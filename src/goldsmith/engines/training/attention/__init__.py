@@ -1,0 +1,1 @@
+"""Attention over flat sequences of segments, by whatever kernel the device has."""

@@ -1,0 +1,1 @@
+"""What must hold before and while a model learns, or the run stops."""

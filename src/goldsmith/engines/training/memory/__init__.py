@@ -1,0 +1,1 @@
+"""Where memory goes between the uses of it."""

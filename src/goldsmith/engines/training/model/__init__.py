@@ -1,0 +1,1 @@
+"""The model being tuned: read, adapted, put before a batch, written."""

@@ -1,0 +1,1 @@
+"""Several processes: who starts them, what each holds, and how their parts are put together."""
