@@ -84,7 +84,7 @@ def test_the_full_logit_tensor_never_exists(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(cross_entropy, "CHUNK_BYTES", {"cpu": 4 * 4 * V})
     monkeypatch.setattr(cross_entropy, "KEEP_BYTES", {"cpu": 0})
     widest = 0
-    original = Head.logits
+    original = Head.raw
 
     def watched(self: Head, hidden: torch.Tensor) -> torch.Tensor:
         nonlocal widest
@@ -92,7 +92,7 @@ def test_the_full_logit_tensor_never_exists(monkeypatch: pytest.MonkeyPatch) -> 
         widest = max(widest, len(out))
         return out
 
-    monkeypatch.setattr(Head, "logits", watched)
+    monkeypatch.setattr(Head, "raw", watched)
     hidden, weight, _, labels = problem(False)
     linear_logprobs(hidden, labels, Head(weight)).sum().backward()
     linear_cross_entropy(hidden, labels, Head(weight), torch.ones(N)).backward()
