@@ -9,6 +9,7 @@ Each case trains a model of random weights for three updates in a fresh process,
 """
 
 import argparse
+import datetime
 import json
 import os
 import subprocess
@@ -170,6 +171,16 @@ def on_gpu(seconds: float, out: Path | None) -> None:
         out.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
 
 
+def measured_how(options: argparse.Namespace) -> dict[str, Any]:
+    """When and with what."""
+    import torch
+    import transformers
+
+    versions = {"torch": torch.__version__, "transformers": transformers.__version__}
+    today = datetime.datetime.now(datetime.UTC).date().isoformat()
+    return {"date": today, "memory": options.memory, "threads": options.threads, **versions}
+
+
 def main() -> None:
     """Run the cases and write the table."""
     if sys.argv[1:2] == ["--child"]:
@@ -199,7 +210,7 @@ def main() -> None:
                 flush=True,
             )
             if options.out:  # a run that is cut short leaves what it has
-                options.out.write_text(json.dumps({"memory": options.memory, "cases": results}, indent=1) + "\n")
+                options.out.write_text(json.dumps({**measured_how(options), "cases": results}, indent=1) + "\n")
     worst = max(abs(row["error"]) for row in results)
     print(f"worst error {worst:.1%} over {len(results)} cases")
 

@@ -15,6 +15,7 @@ from click.testing import CliRunner
 from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSequenceClassification, LlamaConfig
 
 from goldsmith.cli.fit import command
+from goldsmith.engines.fit import simulate as simulation
 from goldsmith.engines.fit.estimate import Sharing, as_dict, memory_of, sampling_bytes
 from goldsmith.engines.fit.hardware import GPUS, Machine, known_gpu
 from goldsmith.engines.fit.known import KNOWN
@@ -29,6 +30,7 @@ from goldsmith.engines.fit.simulate import (
     simulate,
     stated_rows,
 )
+from goldsmith.engines.training.attention import flat
 from goldsmith.engines.training.model.adapters import put_adapter
 from goldsmith.engines.training.model.policy import Policy
 from goldsmith.stages import fit, fit_remedies
@@ -96,6 +98,85 @@ def test_the_simulated_bytes_are_those_of_a_real_update(method: str, settings: d
                     parameter.grad = None
     assert sum(m.numel() * 4 for m in moments) == run.optimiser
     assert abs(run.peak / ledger.peak - 1) < 0.02
+
+
+def deep(kind: str, **more: Any) -> Any:
+    """A model of seven layers."""
+    return AutoConfig.for_model(
+        kind, vocab_size=512, hidden_size=64, intermediate_size=96, num_hidden_layers=7, num_attention_heads=4,
+        num_key_value_heads=2, head_dim=16, tie_word_embeddings=True, **more,
+    )  # fmt: skip
+
+
+HALF = {"precision": "bfloat16", **LORA}
+EXPERTS = {"num_experts": 8, "num_experts_per_tok": 2, "moe_intermediate_size": 32}
+
+
+@pytest.mark.parametrize(
+    ("kind", "more", "method", "settings", "device"),
+    [
+        ("llama", {}, "sft", {}, "cpu"),
+        ("llama", {}, "sft", {"activation_checkpointing": True, **HALF}, "cpu"),
+        ("llama", {}, "reward_model", {}, "cpu"),
+        ("llama", {}, "sft", {"activation_checkpointing": True, "activation_offload": True}, "cuda"),
+        ("qwen3", {}, "sft", {"precision": "bfloat16_mixed"}, "cpu"),
+        ("qwen3", {}, "dpo", HALF, "cpu"),
+        ("qwen3", {}, "sft", {"precision": "bfloat16", "adapter": {"kind": "qlora", "rank": 4}}, "cuda"),
+        ("qwen3", {}, "dpo", {"precision": "bfloat16_mixed"}, "cuda"),
+        ("qwen3", {}, "sft", {"adapter": {"kind": "lora", "rank": 4, "last_layers": 2}}, "cpu"),
+        ("qwen3", {}, "sft", {"adapter": {"only": ["*.layers.5.*"]}}, "cpu"),
+        ("qwen3_moe", EXPERTS, "sft", {}, "cpu"),
+        ("qwen3_moe", EXPERTS, "sft", HALF, "cpu"),
+        ("gemma3_text", {"sliding_window": 16}, "sft", LORA, "cpu"),  # one layer in six sees all
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("forwards", [[[0, 1], [2, 3]], [[0, 1, 2], [3]]], ids=["alike", "unlike"])
+def test_a_few_layers_say_what_every_layer_says(
+    kind: str, more: dict[str, Any], method: str, settings: dict[str, Any], device: str, forwards: list[list[int]]
+):
+    spec = build(method, settings)
+    rows = list(stated_work(method, spec, prompt=24, answer=40, rows=4).rows)
+    asked: dict[str, Any] = {"device": device, "reads": reads_of(method)}
+    config, batches = deep(kind, **more), heaviest(rows, [forwards])
+    found = simulate(config, spec, batches, **asked)
+    assert found == simulate(config, spec, batches, **asked, every_layer=True)
+    assert found.counts.layers == 7
+    assert config.num_hidden_layers == 7
+
+
+def test_few_layers_are_followed_however_many_there_are(monkeypatch: pytest.MonkeyPatch):
+    followed: list[int] = []
+    before = simulation.follow
+
+    def follow(model: Any, *given: Any, **named: Any) -> Any:
+        followed.append(len(model.get_decoder().layers))
+        return before(model, *given, **named)
+
+    monkeypatch.setattr(simulation, "follow", follow)
+    spec = build("sft", {})
+    batches = heaviest(list(stated_work("sft", spec, prompt=8, answer=8, rows=2).rows), [[[0, 1]]])
+    for kind, more in (("llama", {}), ("gemma3_text", {})):
+        simulate(deep(kind, **more), spec, batches, device="cpu", reads="tokens")
+    assert followed == [3, 4, 7]
+
+
+def test_a_model_is_trained_as_before_after_a_run_was_followed():
+    """Masks that attention keeps are not left without contents."""
+    spec = build("dpo", {})
+    rows = list(stated_work("dpo", spec, prompt=24, answer=40, rows=2).rows)
+    (batch,) = heaviest(rows, [[[0, 1]]])
+
+    def logprobs() -> torch.Tensor:
+        torch.manual_seed(0)
+        policy = Policy(AutoModelForCausalLM.from_config(SMALL).train(), SimpleNamespace(pad_id=0), spec, "base")  # type: ignore[arg-type]
+        policy.take("flat")
+        return policy.sequence_logprobs(batch).detach()
+
+    flat.forget_masks()
+    before = logprobs()
+    flat.forget_masks()
+    simulate(SMALL, spec, [batch], device="cpu", reads="answers")
+    assert torch.equal(logprobs(), before)
 
 
 def bytes_of(settings: dict[str, Any], device: str = "cpu") -> dict[str, int]:

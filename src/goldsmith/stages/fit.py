@@ -20,9 +20,9 @@ from goldsmith.engines.fit.estimate import (
     seconds_of,
     serving_bytes,
 )
+from goldsmith.engines.fit.following import Reads
 from goldsmith.engines.fit.hardware import GPUS, Machine, cpu_tflops, detect
 from goldsmith.engines.fit.simulate import (
-    Reads,
     Simulated,
     answered,
     count,

@@ -36,9 +36,9 @@ def _forward(module: torch.nn.Linear, x: torch.Tensor) -> torch.Tensor:
     return F.linear(x.to(torch.bfloat16), module.weight).to(x.dtype)
 
 
-def saved(model: Any) -> tuple[int, int]:
+def saved(model: Any) -> tuple[float, int]:
     """Bytes that quantised weights take less than bfloat16 ones, and what one layer's bfloat16 copy takes for a
-    product."""
+    product. The first is exact: all numbers are multiples of 1/4096."""
     sizes = [module.weight.numel() for module in model.modules() if getattr(module, _MARK, False)]
     quantised = sum(size * BYTES_PER_WEIGHT + BYTES_PER_LAYER for size in sizes)
-    return int(2 * sum(sizes) - quantised), 2 * max(sizes, default=0)
+    return 2 * sum(sizes) - quantised, 2 * max(sizes, default=0)

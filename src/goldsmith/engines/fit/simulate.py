@@ -1,31 +1,25 @@
-"""An update of the real engine on tensors without contents: which bytes are alive when, for any architecture.
+"""An update of the real engine on tensors without contents, for any architecture, from its config alone.
 
-The model is built from its config on the meta device, adapters and all, and its forward and backward pass run through
-`Policy` and its losses as in training, on fake tensors (torch's FakeTensorMode). Nothing is computed or allocated.
+The model is built from its config on the meta device, adapters and all; `following` runs its forwards and backward
+passes and counts. Of layers that are alike (`layers`) not all are followed.
 """
 
 import copy
-from collections.abc import Iterable, Sequence
-from contextlib import nullcontext
-from dataclasses import dataclass
-from types import SimpleNamespace
-from typing import Any, Literal
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 import torch
 
-from goldsmith.engines.fit import four_bits, gpu
-from goldsmith.engines.fit.ledger import Ledger
+from goldsmith.engines.fit import four_bits
+from goldsmith.engines.fit.following import EDGES, Followed, Reads, follow
+from goldsmith.engines.fit.layers import continued, may_be_shortened, shortened
 from goldsmith.engines.training.data.batches import Batch, flat_batch
 from goldsmith.engines.training.data.rows import Node, Row
 from goldsmith.engines.training.model.adapters import choose_weights, put_adapter
-from goldsmith.engines.training.model.policy import Policy
 from goldsmith.engines.training.settings import TrainingSettings
 from goldsmith.types.errors import BadInput
-
-Reads = Literal["tokens", "answers", "scores"]
-"""What a loss reads: cross-entropy of tokens (SFT), log-probabilities of answers (DPO and its kin, RL), or numbers of a
-model that ends in one (reward models)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,22 +57,27 @@ class Simulated:
     rest_gradients: int = 0
 
 
-def meta_model(config: Any, settings: TrainingSettings) -> Any:
-    """The model with its adapter, as training opens it, without contents. Errors: BadInput for an unknown kind."""
+def meta_plain(config: Any, settings: TrainingSettings) -> Any:
+    """The model as it is read, on the meta device. Errors: BadInput for an unknown kind."""
     from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification
 
     dtype = torch.bfloat16 if settings.precision == "bfloat16" else torch.float32
     kind: Any = AutoModelForCausalLM
+    config = copy.deepcopy(config)  # attention is chosen on the model's own
     if settings.ends_in == "number":
-        config = copy.deepcopy(config)
         config.num_labels, kind = 1, AutoModelForSequenceClassification
     try:
         with torch.device("meta"):
-            model = kind.from_config(config, dtype=dtype)
+            return kind.from_config(config, dtype=dtype)
     except (ValueError, KeyError, ImportError, AttributeError) as error:
         named = getattr(config, "model_type", "?")
         what = "causal language" if settings.ends_in == "words" else "reward"
         raise BadInput(f"no {what} model can be built from this config", found=f"{named}: {error}") from error
+
+
+def meta_model(config: Any, settings: TrainingSettings) -> Any:
+    """The model with its adapter, as training opens it, without contents. Errors: as `meta_plain`."""
+    model = meta_plain(config, settings)
     if settings.adapter.kind == "none":
         choose_weights(model, settings.adapter)
     else:
@@ -116,92 +115,45 @@ def count(model: Any) -> Counts:
     )
 
 
-def _hollow(model: Any) -> None:
-    """Put fake tensors in the place of the meta ones; tied weights stay tied."""
-    made: dict[int, torch.nn.Parameter] = {}
-    for module in model.modules():
-        for name, old in module._parameters.items():
-            if old is not None:
-                if id(old) not in made:
-                    fresh = torch.empty(old.shape, dtype=old.dtype)
-                    made[id(old)] = torch.nn.Parameter(fresh, requires_grad=old.requires_grad)
-                module._parameters[name] = made[id(old)]
-        for name, old in module._buffers.items():
-            if old is not None:
-                module._buffers[name] = torch.empty(old.shape, dtype=old.dtype)
-
-
 def simulate(
-    config: Any, settings: TrainingSettings, batches: Sequence[Batch], *, device: str, reads: Reads
+    config: Any,
+    settings: TrainingSettings,
+    batches: Sequence[Batch],
+    *,
+    device: str,
+    reads: Reads,
+    every_layer: bool = False,
 ) -> Simulated:
-    """Two updates of the same forwards.
+    """An update after the first one of the same forwards. Where layers are alike three and four of them are followed,
+    and the rest worked out, which gives the same as `every_layer`.
 
     Errors: BadInput where the architecture cannot be run so.
     """
-    from torch._subclasses.fake_tensor import FakeTensorMode
+    layers = int(config.get_text_config().num_hidden_layers)
+    if every_layer or layers <= len(EDGES) or not may_be_shortened(meta_plain(config, settings), settings):
+        return _simulated(*_followed(config, settings, batches, device, reads), settings, device)
+    fewer, more = (
+        _followed(shortened(config, short), settings, batches, device, reads) for short in (len(EDGES) - 1, len(EDGES))
+    )
+    beyond = layers - len(EDGES)
+    counts = Counts(**continued(asdict(fewer[0]), asdict(more[0]), beyond))
+    return _simulated(counts, Followed(**continued(asdict(fewer[1]), asdict(more[1]), beyond)), settings, device)
 
+
+def _followed(
+    config: Any, settings: TrainingSettings, batches: Sequence[Batch], device: str, reads: Reads
+) -> tuple[Counts, Followed]:
     model = meta_model(config, settings)
-    counts = count(model)
-    with FakeTensorMode(allow_non_fake_inputs=True):
-        _hollow(model)
-        policy = Policy(model, SimpleNamespace(pad_id=0), settings, "base")  # type: ignore[arg-type]
-        policy.take("flat")
-        ledger = Ledger()
-        with gpu.kernels(policy) if device == "cuda" else nullcontext(), ledger:
-            for tensor in (*model.parameters(), *model.buffers()):
-                ledger.enter(tensor)
-            static = ledger.live
-            decoded: list[int] = []
-            policy.decoder.register_forward_hook(lambda *_: decoded.append(ledger.live))
-            try:
-                moments, kept = [], [0]
-                for update in range(2):
-                    for batch in batches:
-                        before = ledger.live
-                        _once(policy, batch, reads)
-                        kept.append(decoded[-1] - before)
-                    for parameter in model.parameters() if update == 0 else ():
-                        if parameter.requires_grad:
-                            moments += [torch.zeros_like(parameter), torch.zeros_like(parameter)]
-                            parameter.grad = None
-            except (RuntimeError, TypeError, ValueError, NotImplementedError) as error:
-                raise BadInput(
-                    "this architecture's forward pass could not be followed",
-                    found=f"{type(error).__name__}: {str(error)[:160]}",
-                    next_step="measure it: train a few steps with max_steps, and look at the memory",
-                ) from error
-            optimiser = sum(moment.numel() * moment.element_size() for moment in moments)
-    less, more = four_bits.saved(model) if settings.adapter.kind == "qlora" else (0, 0)
-    gradients = sum(p.numel() * 4 for p in model.parameters() if p.requires_grad)
-    away = 0
+    return count(model), follow(model, settings, batches, device=device, reads=reads)
+
+
+def _simulated(counts: Counts, found: Followed, settings: TrainingSettings, device: str) -> Simulated:
+    less, kept, away = int(found.quantised), max(found.kept), 0
     if settings.activation_offload and device == "cuda":  # two layers' inputs are on the GPU at a time
-        away = max(0, max(kept) - 2 * max(kept) // max(1, counts.layers))
-    peak = ledger.peak - less + more - away
-    return Simulated(counts, static - less, gradients, optimiser, max(kept) - away, peak, *_units(policy))
-
-
-def _units(policy: Policy) -> tuple[int, int, int, int]:
-    """Bytes of the largest decoder layer and of what is in none, then of their gradients."""
-    layers = list(getattr(policy.decoder, "layers", None) or [])
-    inside = {id(p) for layer in layers for p in layer.parameters()}
-    rest = [p for p in policy.model.parameters() if id(p) not in inside]
-    sizes = [(_bytes(layer.parameters()), _bytes(layer.parameters(), trained=True)) for layer in layers]
-    layer, gradients = max(sizes, default=(0, 0))
-    return layer, _bytes(rest), gradients, _bytes(rest, trained=True)
-
-
-def _bytes(parameters: Iterable[torch.Tensor], *, trained: bool = False) -> int:
-    return sum(p.numel() * p.element_size() for p in parameters if p.requires_grad or not trained)
-
-
-def _once(policy: Policy, batch: Batch, reads: Reads) -> None:
-    if reads == "scores":
-        loss = policy.numbers(batch).sum()
-    elif reads == "answers":
-        loss = policy.sequence_logprobs(batch).sum()
-    else:
-        loss = policy.cross_entropy(batch, max(1, int(batch.labels_N.numel())))
-    loss.backward()  # type: ignore[no-untyped-call]
+        away = max(0, kept - 2 * kept // max(1, counts.layers))
+    peak = max(found.peaks.values()) - less + found.copied - away
+    units = (found.layer, found.rest, found.layer_gradients, found.rest_gradients)
+    return Simulated(counts, found.static - less, found.gradients, found.optimiser, kept - away, peak, *units)
 
 
 def stated_rows(prompt: int, answer: int, branches: int, number: int) -> list[Row]:

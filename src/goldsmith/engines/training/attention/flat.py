@@ -111,6 +111,11 @@ def _branch_mask(before: int, own: int, window: int, device: torch.device) -> to
     return torch.ones(own, before + own, dtype=torch.bool, device=device).tril(before).triu(before - window + 1)
 
 
+def forget_masks() -> None:
+    """Drop the masks that are kept from call to call."""
+    _branch_mask.cache_clear()
+
+
 class _Asked(NamedTuple):
     """What a layer's attention does beside plain causal attention.
 
