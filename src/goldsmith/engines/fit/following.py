@@ -13,7 +13,7 @@ from typing import Any, Final, Literal
 
 import torch
 
-from goldsmith.engines.fit import experts, four_bits, gpu
+from goldsmith.engines.fit import experts, four_bits, gpu, logits
 from goldsmith.engines.fit.ledger import Ledger, Part
 from goldsmith.engines.training.attention import flat
 from goldsmith.engines.training.data.batches import Batch
@@ -54,7 +54,7 @@ def follow(model: Any, settings: TrainingSettings, batches: Sequence[Batch], *, 
 
     Errors: BadInput where the architecture cannot be run so.
     """
-    with _without_contents(model), experts.followable():
+    with _without_contents(model), experts.followable(), logits.followable(device):
         policy = Policy(model, SimpleNamespace(pad_id=0), settings, "base")  # type: ignore[arg-type]
         policy.take("flat")
         trained = [p for p in model.parameters() if p.requires_grad]

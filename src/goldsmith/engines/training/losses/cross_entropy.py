@@ -135,7 +135,7 @@ def _losses_and_pull(
         logits = head.logits(raw_NV[block])
         shares = logits.softmax(-1)
         losses[block] = shares.gather(1, label).log_().neg_()
-        if bool((losses[block] > FAR).any()):  # so small a share has lost digits, or is none at all
+        if _is_far(losses[block]):
             losses[block] = logits.logsumexp(-1, keepdim=True) - logits.gather(1, label)
         raw_NV[block] = head.chain(_less_label(shares, label).mul_(weight_N1[block]), logits)
     return losses, raw_NV
@@ -143,6 +143,11 @@ def _losses_and_pull(
 
 FAR = 60.0
 """Nats from which a share in float32 is near the smallest number that keeps all its digits (e**-87)."""
+
+
+def _is_far(losses_N1: torch.Tensor) -> bool:
+    """Whether a share is so small that it has lost digits, or is none at all."""
+    return bool((losses_N1 > FAR).any())
 
 
 def _less_label(shares_NV: torch.Tensor, label_N1: torch.Tensor) -> torch.Tensor:
