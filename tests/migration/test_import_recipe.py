@@ -326,3 +326,36 @@ def test_what_is_tuned_is_taken_over(tmp_path: Path):
     assert outcome_of(made, "freeze_trainable_layers") == {"taken"}
     path = write(tmp_path, head + "finetuning_type: freeze\nfreeze_trainable_layers: -3\n")
     assert "unsupported" in outcome_of(import_recipe(path), "finetuning_type")
+
+
+AXOLOTL = "base_model: goldsmith-nano\ndatasets:\n  - path: rows.jsonl\n    type: chat_template\n"
+
+
+@pytest.mark.parametrize(
+    ("theirs", "outcomes", "shard"),
+    [
+        ("deepspeed: examples/deepspeed/ds_z3_config.json", {"taken"}, "full"),
+        ("deepspeed: ds_z3_offload_config.json", {"taken", "unsupported"}, "full"),
+        ("deepspeed: zero2.json", {"changed"}, "full"),
+        ("deepspeed: zero0.json", {"taken"}, None),
+        ("deepspeed: mine.json", {"changed", "unsupported"}, "full"),  # the file says stage 2, and main memory
+        ("deepspeed: {zero_optimization: {stage: 3, offload_param: {device: none}}}", {"taken"}, "full"),
+        ("deepspeed: nowhere.json", {"unsupported"}, None),
+        ("fsdp: full_shard auto_wrap", {"taken"}, "full"),
+        ("fsdp: [shard_grad_op, auto_wrap, offload]", {"changed", "unsupported"}, "full"),
+        ("fsdp: no_shard", {"taken"}, None),
+        ("fsdp_version: 2\nfsdp_config: {reshard_after_forward: true, offload_params: false}", {"taken"}, "full"),
+        ("rl: grpo\nfsdp: full_shard", {"unsupported"}, None),
+        ("adapter: qlora\nload_in_4bit: true\nfsdp: full_shard", {"unsupported"}, None),
+    ],
+)
+def test_shards_are_taken_over_where_they_can_be(tmp_path: Path, theirs: str, outcomes: set[str], shard: str | None):
+    offloaded = {"zero_optimization": {"stage": 2, "offload_optimizer": {"device": "cpu"}}}
+    (tmp_path / "mine.json").write_text(json.dumps(offloaded))
+    path = write(tmp_path, AXOLOTL + theirs + "\n")
+    made = import_recipe(path, devices=2)
+    key = "deepspeed" if "deepspeed" in theirs else "fsdp" if "fsdp:" in theirs else "fsdp_config"
+    assert outcome_of(made, key) == outcomes
+    recipe = loaded(made, path)
+    assert recipe.parallel.processes == 2
+    assert recipe.parallel.shard == (shard or "none")

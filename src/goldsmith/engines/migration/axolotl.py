@@ -3,11 +3,13 @@
 What its keys mean is taken from its documentation and published schema; nothing of it is run or copied.
 """
 
+from pathlib import Path
 from typing import Any
 
 from goldsmith.engines.migration import trainer_keys, tuning
 from goldsmith.engines.migration.axolotl_keys import IGNORED, KNOWN, UNSUPPORTED
 from goldsmith.engines.migration.draft import Draft, account_for_the_rest, number, truth, whole
+from goldsmith.engines.migration.sharding import read_sharding
 
 NAMES = trainer_keys.AXOLOTL
 _LONG = {
@@ -17,8 +19,8 @@ _LONG = {
 }
 
 
-def read_axolotl(draft: Draft, devices: int) -> None:
-    """Fill the draft from its file."""
+def read_axolotl(draft: Draft, devices: int, folder: Path) -> None:
+    """Fill the draft from its file, which lies in `folder`."""
     given = draft.given
     base = given.get("base_model")
     if base is not None:
@@ -45,6 +47,7 @@ def read_axolotl(draft: Draft, devices: int) -> None:
     _tracking(draft)
     _rows(draft)
     _adapter_options(draft)
+    read_sharding(draft, devices, folder)
     account_for_the_rest(draft, IGNORED, UNSUPPORTED, KNOWN)
 
 

@@ -48,18 +48,15 @@ IGNORED: dict[str, str] = {
     "plugins": "plug-ins of theirs are not loaded; what they do to speed has no counterpart here",
     "train_on_eos": "the end token of every trained turn is trained",
     "precompute_ref_log_probs": "always done, once",
+    "fsdp_version": "FSDP2 is used",
+    "fsdp_final_state_dict_type": "a tuned model is written whole; checkpoints suit any number of processes",
 }
 
 _LATER = "leave it out; goldsmith fit says what would make the run fit"
 _ELSE = "leave it out, or run it in Axolotl"
 
 UNSUPPORTED: dict[str, tuple[str, str]] = {
-    "deepspeed": ("DeepSpeed is not used; several GPUs are not supported by this importer", _LATER),
-    "fsdp": ("sharding settings are not taken over", _LATER),
-    "fsdp_config": ("sharding settings are not taken over", _LATER),
-    "fsdp_version": ("sharding settings are not taken over", _LATER),
-    "fsdp_final_state_dict_type": ("sharding settings are not taken over", _LATER),
-    "qlora_sharded_model_loading": ("sharding settings are not taken over", _LATER),
+    "qlora_sharded_model_loading": ("a base in four bits is not cut into shards", _LATER),
     "sequence_parallel_degree": ("one row is not spread over several devices", _LATER),
     "context_parallel_size": ("one row is not spread over several devices", _LATER),
     "tensor_parallel_size": ("one layer is not spread over several devices", _LATER),

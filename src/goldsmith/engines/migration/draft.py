@@ -84,6 +84,7 @@ class Draft:
     method: str | None = None
     settings: dict[str, Any] = field(default_factory=dict)
     adapter: dict[str, Any] = field(default_factory=dict)
+    parallel: dict[str, Any] = field(default_factory=dict)
     validation_share: float | None = None
     trackers: list[str] = field(default_factory=list)
     datasets: list[Dataset] = field(default_factory=list)

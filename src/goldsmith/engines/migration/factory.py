@@ -3,15 +3,18 @@
 What its keys mean is taken from its documentation and argument help; nothing of it is run or copied.
 """
 
+from pathlib import Path
+
 from goldsmith.engines.migration import trainer_keys, tuning
 from goldsmith.engines.migration.draft import Draft, account_for_the_rest, listed, number, truth, whole
 from goldsmith.engines.migration.factory_keys import IGNORED, KNOWN, UNSUPPORTED
+from goldsmith.engines.migration.sharding import read_sharding
 
 NAMES = trainer_keys.FACTORY
 
 
-def read_factory(draft: Draft, devices: int) -> None:
-    """Fill the draft from its file."""
+def read_factory(draft: Draft, devices: int, folder: Path) -> None:
+    """Fill the draft from its file, which lies in `folder`."""
     given = draft.given
     base = given.get("model_name_or_path")
     if base is not None:
@@ -37,6 +40,7 @@ def read_factory(draft: Draft, devices: int) -> None:
     trainer_keys.read_tracking(draft, trackers, "report_to")
     _rows(draft)
     _adapter_options(draft)
+    read_sharding(draft, devices, folder)
     account_for_the_rest(draft, IGNORED, UNSUPPORTED, KNOWN)
 
 

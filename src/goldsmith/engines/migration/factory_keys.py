@@ -55,9 +55,6 @@ _OTHER_WAY = ("this way of training is not supported", _TRACK)
 _LATER = "leave it out; goldsmith fit says what would make the run fit"
 
 UNSUPPORTED: dict[str, tuple[str, str]] = {
-    "deepspeed": ("DeepSpeed is not used; several GPUs are not supported by this importer", _LATER),
-    "fsdp": ("sharding settings are not taken over", _LATER),
-    "fsdp_config": ("sharding settings are not taken over", _LATER),
     "adapter_name_or_path": ("an adapter to go on from is not taken", "merge it first and name the folder as base"),
     "adapter_folder": ("an adapter to go on from is not taken", "merge it first and name the folder as base"),
     "create_new_adapter": ("an adapter on an adapter is not supported", "merge the first one and name it as base"),

@@ -58,10 +58,10 @@ def migrate(path: Path, targets: Targets, *, tool: Tool | None = None, devices: 
     draft = Draft(whose, Given(values, places), targets)
     if whose == "llamafactory":
         factory_datasets(draft, path)
-        read_factory(draft, devices)
+        read_factory(draft, devices, path.parent)
     else:
         axolotl_datasets(draft, path)
-        read_axolotl(draft, devices)
+        read_axolotl(draft, devices, path.parent)
     return Migrated(whose, None if draft.method is None else _recipe(draft, path), _in_order(draft), draft)
 
 
@@ -93,6 +93,8 @@ def _recipe(draft: Draft, path: Path) -> dict[str, Any]:
         "train": [{"method": draft.method, "settings": settings}],
         **_examination(draft),
     }
+    if draft.parallel:
+        recipe["parallel"] = draft.parallel
     if draft.trackers:
         recipe["trackers"] = draft.trackers
     return recipe
