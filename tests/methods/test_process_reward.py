@@ -12,6 +12,7 @@ from goldsmith import plugins
 from goldsmith.engines.chat import open_chat
 from goldsmith.engines.grading.asking import ask
 from goldsmith.engines.reward_form import reward_form
+from goldsmith.engines.reward_scoring import RewardAnswerer, StepAnswerer
 from goldsmith.engines.sampler import LocalAnswerer
 from goldsmith.engines.training.attention.flat import register
 from goldsmith.engines.training.data.batches import Plan
@@ -19,6 +20,7 @@ from goldsmith.engines.training.data.steps import steps_of
 from goldsmith.engines.training.driver import TrainingJob, run_training
 from goldsmith.engines.training.model.loading import load_model
 from goldsmith.engines.training.model.policy import Policy
+from goldsmith.evals.step_accuracy import StepAccuracy
 from goldsmith.methods.process_reward import ProcessReward
 from goldsmith.types.errors import BadInput
 from goldsmith.types.record import Conversation, Message, Record, Role, TextPart
@@ -121,6 +123,14 @@ def test_it_learns_which_steps_are_right(tiny_base: Path, tmp_path: Path, adapte
     assert reward_form(outcome.model_dir) == "process_reward"
     with pytest.raises(BadInput, match="this is a reward model"):
         LocalAnswerer(outcome.model_dir)
+    paths = (outcome.model_dir,) if adapter["kind"] == "none" else (tiny_base, outcome.model_dir)
+    with StepAnswerer(*paths) as model:
+        told = StepAccuracy().measure(model, (), unseen)
+        assert sum(score.value for _, score in told["first_error"]) >= 4  # of 6  # type: ignore[union-attr]
+        with pytest.raises(BadInput, match="writes none"):
+            model.answer([((said("user", "?"),), ())])
+    with pytest.raises(BadInput, match="does not score whole answers"):
+        RewardAnswerer(*paths)
     samples = []
     for labels in (*kinds, ()):
         content = example("Ann", labels).content

@@ -83,7 +83,9 @@ def examine(
             _run_measure(name, each, models, train_records, validation_records, sheet, progress)
         else:
             _run_eval(name, cast("Eval", each), models, sheet, progress, max_new_tokens, batch_size)
-        unbounded = frozenset(getattr(each, "unbounded_metrics", ()))
+        unbounded = frozenset(getattr(each, "unbounded_metrics", ())) | frozenset(
+            getattr(each, "influence_metrics", ())
+        )
         for metric, column in sheet.columns.items():
             with_base = base_answerer is not None
             results.append(_result(name, metric, column, metric not in unbounded, with_base, seed))

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
@@ -105,25 +105,28 @@ class RewardScorer:
             found[row] = self.model.score(states_BTH[place, asked]).squeeze(-1).float().tolist()
 
 
-class RewardAnswerer:
-    """A reward model where an eval expects a model that answers: it says what answers are worth and writes none.
+def probabilities(numbers: Sequence[float]) -> list[float]:
+    """What a process reward model's numbers say of steps: how likely each is right."""
+    right: list[float] = (1.0 / (1.0 + np.exp(-np.asarray(numbers, dtype=np.float64)))).tolist()
+    return right
 
-    `adapter`: of the reward model, where `folder` is its base. Errors: as `RewardScorer`, and BadInput for one that
-    scores steps instead of whole answers.
-    """
+
+class _Judge:
+    """A model that judges where an eval expects one that answers. `adapter`: of the reward model, where `folder` is its
+    base. Errors: as `RewardScorer`, and BadInput for one of the other form."""
+
+    form: ClassVar[str]
+    judges: ClassVar[str]
 
     def __init__(self, folder: str | Path, adapter: str | Path | None = None, *, device: str = "cpu") -> None:
         self.name = str(adapter or folder)
         self.scorer = RewardScorer(self.name, base=None if adapter is None else folder, device=device)
-        if self.scorer.form != "reward_model":
+        if self.scorer.form != self.form:
             raise BadInput(
-                "this model scores the steps of an answer, not answers",
-                where=self.name,
-                found=self.scorer.form,
-                allowed="reward_model",
+                f"this model does not score {self.judges}", where=self.name, found=self.scorer.form, allowed=self.form
             )
 
-    def __enter__(self) -> "RewardAnswerer":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -133,13 +136,32 @@ class RewardAnswerer:
         self, prompts: Sequence[tuple[Sequence[Message], Sequence[ToolSchema]]], *, max_new_tokens: int = 256
     ) -> list[Answer]:
         """Never. Raises BadInput."""
-        raise not_a_writer(self.name, f"reward_model, asked for {len(prompts)} answers of {max_new_tokens} tokens")
+        raise not_a_writer(self.name, f"{self.form}, asked for {len(prompts)} answers of {max_new_tokens} tokens")
 
     def logprobs(self, items: Sequence[Item]) -> list[AnswerLogprob]:
         """Never. Raises BadInput."""
-        raise not_a_writer(self.name, f"reward_model, asked how likely it would write {len(items)} answers")
+        raise not_a_writer(self.name, f"{self.form}, asked how likely it would write {len(items)} answers")
+
+
+class RewardAnswerer(_Judge):
+    """A reward model: it says what answers are worth and writes none."""
+
+    form: ClassVar[str] = "reward_model"
+    judges: ClassVar[str] = "whole answers"
 
     def worths(self, items: Sequence[Item]) -> list[float]:
         """Each answer's score, read at its end. Raises BadInput where one cannot be written."""
         encoded = [self.scorer.encode(item) for item in items]
         return [found[0] for found in self.scorer.scores([(one.input_ids, [end]) for one, end in encoded])]
+
+
+class StepAnswerer(_Judge):
+    """A process reward model: it says which steps of an answer are right and writes none."""
+
+    form: ClassVar[str] = "process_reward"
+    judges: ClassVar[str] = "the steps of an answer"
+
+    def steps(self, items: Sequence[Item], *, delimiter: str = "\n\n") -> list[list[float]]:
+        """Each step's probability of being right, read at its end. Raises BadInput where one cannot be written."""
+        encoded = [self.scorer.encode_steps(item, delimiter) for item in items]
+        return [probabilities(numbers) for numbers in self.scorer.scores(encoded)]

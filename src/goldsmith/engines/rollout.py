@@ -8,7 +8,16 @@ from typing import TypeVar
 from goldsmith.engines.sandbox import RecordingSandbox
 from goldsmith.types.record import Message, Part, Role, TextPart, ToolCallPart, ToolResultPart, ToolSchema
 from goldsmith.types.score import Unscored
-from goldsmith.types.trajectory import Answer, Answerer, AnswerLogprob, AnswerScorer, StopReason, Task, Trajectory
+from goldsmith.types.trajectory import (
+    Answer,
+    Answerer,
+    AnswerLogprob,
+    AnswerScorer,
+    StepScorer,
+    StopReason,
+    Task,
+    Trajectory,
+)
 
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
@@ -182,6 +191,23 @@ def worths_or_unscored(
             out.append(Unscored(reason=_name(result)))
         else:
             out.append(result if math.isfinite(result) else Unscored(reason=f"the score is {result}"))
+    return out
+
+
+def steps_or_unscored(
+    model: StepScorer,
+    items: Sequence[tuple[Sequence[Message], Sequence[Message], Sequence[ToolSchema]]],
+    delimiter: str,
+) -> list[list[float] | Unscored]:
+    """`model.steps`; an item whose steps the model cannot score, or not all by a finite number, becomes `Unscored`."""
+    out: list[list[float] | Unscored] = []
+    for result in each_alone_if_needed(lambda some: model.steps(some, delimiter=delimiter), items):
+        if isinstance(result, Exception):
+            out.append(Unscored(reason=_name(result)))
+        elif not result or not all(map(math.isfinite, result)):
+            out.append(Unscored(reason="a step has no finite score" if result else "the answer has no step"))
+        else:
+            out.append(result)
     return out
 
 

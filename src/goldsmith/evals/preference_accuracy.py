@@ -6,11 +6,12 @@ from typing import ClassVar
 from pydantic import Field
 
 from goldsmith.engines.eval_files import sample
-from goldsmith.engines.rollout import logprobs_or_unscored, worths_or_unscored
+from goldsmith.engines.rollout import logprobs_or_unscored, steps_or_unscored, worths_or_unscored
+from goldsmith.engines.step_scores import Aggregate, of_answer
 from goldsmith.types.artifact import Spec
-from goldsmith.types.record import Comparison, Message, Record, Role, TextPart, ToolSchema
+from goldsmith.types.record import Comparison, Message, Record, Role, TextPart
 from goldsmith.types.score import Score, Scored, Unscored
-from goldsmith.types.trajectory import Answerer, AnswerLogprob, AnswerScorer
+from goldsmith.types.trajectory import Answerer, AnswerLogprob, AnswerScorer, StepScorer
 
 
 class PreferenceAccuracy(Spec):
@@ -19,7 +20,9 @@ class PreferenceAccuracy(Spec):
     `accuracy` compares sums over the answers' tokens, `accuracy_per_token` means, which do not favour the
     shorter answer. A tie is no success. Compared with the base model on the same pairs this is the reward
     accuracy of DPO (Rafailov et al. 2023). A reward model is asked for its scores instead: `accuracy` is then the
-    share of pairs whose chosen answer it scores higher, and `accuracy_per_token` is unscored.
+    share of pairs whose chosen answer it scores higher, and `accuracy_per_token` is unscored. So is a process reward
+    model, and `steps` says what its steps' probabilities come to; how well it tells the steps themselves is the eval
+    `step_accuracy`.
     """
 
     id: ClassVar[str] = "preference_accuracy"
@@ -28,6 +31,13 @@ class PreferenceAccuracy(Spec):
     n: int | None = Field(default=None, ge=1)
     """At most so many comparisons, sampled by `seed`; all if none is given."""
     seed: int = 0
+    steps: Aggregate = "min"
+    """Of a process reward model: an answer is worth its worst step (`min`, as Wang et al. 2024, Math-Shepherd,
+    arXiv:2312.08935), the chance that all are right (`product`, Lightman et al. 2023, arXiv:2305.20050, who find min
+    about as good), its end (`last`, Snell et al. 2024, arXiv:2408.03314), or the `mean`. A product favours the
+    answer of fewer steps."""
+    delimiter: str = Field(default="\n\n", min_length=1)
+    """What divides steps, as it was in training."""
 
     def measure(
         self, model: Answerer, train: Sequence[Record], validation: Sequence[Record]
@@ -40,8 +50,12 @@ class PreferenceAccuracy(Spec):
         ]
         pairs = sample(pairs, self.n, self.seed, lambda pair: str(pair[0]))
         items = [(c.prompt, answer, c.tools) for _, c in pairs for answer in (c.chosen, c.rejected)]
+        names = [name for name, _ in pairs]
         if isinstance(model, AnswerScorer):
-            return _by_score(model, [name for name, _ in pairs], items)
+            return _by_score(names, worths_or_unscored(model, items))
+        if isinstance(model, StepScorer):
+            steps = steps_or_unscored(model, items, self.delimiter)
+            return _by_score(names, [one if isinstance(one, Unscored) else of_answer(one, self.steps) for one in steps])
         results = logprobs_or_unscored(model, items)
         out: dict[str, list[tuple[str, Score]]] = {"accuracy": [], "accuracy_per_token": []}
         for (name, _), chosen, rejected in zip(pairs, results[::2], results[1::2], strict=True):
@@ -51,11 +65,7 @@ class PreferenceAccuracy(Spec):
         return out
 
 
-_Item = tuple[Sequence[Message], Sequence[Message], Sequence[ToolSchema]]
-
-
-def _by_score(model: AnswerScorer, names: Sequence[str], items: Sequence[_Item]) -> dict[str, list[tuple[str, Score]]]:
-    worths = worths_or_unscored(model, items)
+def _by_score(names: Sequence[str], worths: Sequence[float | Unscored]) -> dict[str, list[tuple[str, Score]]]:
     out: dict[str, list[tuple[str, Score]]] = {"accuracy": [], "accuracy_per_token": []}
     for name, chosen, rejected in zip(names, worths[::2], worths[1::2], strict=True):
         score: Score

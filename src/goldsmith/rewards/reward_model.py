@@ -7,7 +7,8 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 import numpy as np
 from pydantic import Field, PrivateAttr
 
-from goldsmith.engines.reward_scoring import RewardScorer
+from goldsmith.engines.reward_scoring import RewardScorer, probabilities
+from goldsmith.engines.step_scores import Aggregate, of_answer
 from goldsmith.types.artifact import Real, Spec
 from goldsmith.types.asking import Asked
 from goldsmith.types.errors import BadInput
@@ -37,7 +38,7 @@ class RewardModelReward(Spec):
     clip: Annotated[Real, Field(gt=0)] = 20.0
     """The result lies within plus and minus this."""
 
-    aggregate: Literal["min", "product", "mean", "last"] = "min"
+    aggregate: Aggregate = "min"
     """Of the steps of an answer, for a process reward model."""
     delimiter: str = "\n\n"
     """What divides steps, as it was in training."""
@@ -96,10 +97,9 @@ class RewardModelReward(Spec):
         return tokens.input_ids[: end + 1], (end,)
 
 
-def _of_steps(numbers: Sequence[float], aggregate: str) -> dict[str, float]:
-    right = 1.0 / (1.0 + np.exp(-np.asarray(numbers, dtype=np.float64)))
-    score = {"min": right.min(), "product": right.prod(), "mean": right.mean(), "last": right[-1]}[aggregate]
-    return {"score": float(score), "steps": float(len(right)), "worst_step": float(right.min())}
+def _of_steps(numbers: Sequence[float], aggregate: Aggregate) -> dict[str, float]:
+    right = probabilities(numbers)
+    return {"score": of_answer(right, aggregate), "steps": float(len(right)), "worst_step": min(right)}
 
 
 @lru_cache(maxsize=2)

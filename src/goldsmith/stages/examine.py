@@ -50,17 +50,20 @@ def examine(
     Errors: BadInput or Unavailable naming the eval that could not run at all.
     """
     from goldsmith.engines.examining import examine as run_evals
-    from goldsmith.engines.reward_scoring import RewardAnswerer
+    from goldsmith.engines.reward_scoring import RewardAnswerer, StepAnswerer
     from goldsmith.engines.sampler import LocalAnswerer
 
     train, validation = _records(ws, release, validation_share)
     evals = build_evals(entries)
     with ExitStack() as stack:
 
-        def answerer(digest: Digest) -> LocalAnswerer | RewardAnswerer:
+        def answerer(digest: Digest) -> LocalAnswerer | RewardAnswerer | StepAnswerer:
             folder, adapter = model_files.answerer_paths(ws, digest)
-            if reward_form(adapter or folder) == "reward_model":
+            form = reward_form(adapter or folder)
+            if form == "reward_model":
                 return stack.enter_context(RewardAnswerer(folder, adapter))
+            if form == "process_reward":
+                return stack.enter_context(StepAnswerer(folder, adapter))
             return stack.enter_context(LocalAnswerer(folder, adapter))
 
         results, items = run_evals(

@@ -42,7 +42,12 @@ class Eval(Protocol):
 
 
 class Measure(Protocol):
-    """An eval that asks for log-probabilities instead of answers (fit, train/validation gap, preference accuracy)."""
+    """An eval that asks for log-probabilities or scores instead of answers (fit, train/validation gap, preference
+    accuracy, step accuracy).
+
+    `unbounded_metrics`, where the class has it, names metrics that are no shares (losses; lower is better).
+    `influence_metrics` names those whose items are influence values: their mean is a share, they themselves are not.
+    """
 
     id: ClassVar[str]
     version: ClassVar[int]

@@ -88,6 +88,21 @@ class AnswerScorer(Protocol):
         ...
 
 
+@runtime_checkable
+class StepScorer(Protocol):
+    """A model that judges each step of an answer: a process reward model."""
+
+    def steps(
+        self,
+        items: Sequence[tuple[Sequence[Message], Sequence[Message], Sequence[ToolSchema]]],
+        *,
+        delimiter: str = "\n\n",
+    ) -> list[list[float]]:
+        """For each (prompt, answer, tools) the probability that a step is right, step by step of the answer's last
+        turn, which `delimiter` divides."""
+        ...
+
+
 class Answer(Frozen):
     """One assistant turn. `message` is None where the text could not be parsed; `text` is what was generated."""
 
