@@ -16,7 +16,7 @@ from goldsmith.engines.call_matching import (
 from goldsmith.engines.refusals import Stance, stance
 from goldsmith.engines.rollout import final_answer, unscored_if_failed
 from goldsmith.nano.episode import normal
-from goldsmith.nano.exam import NanoEnvironment, environment_of, exam_task, heldout, lasting
+from goldsmith.nano.exam import NanoEnvironment, environment_of, exam_task, heldout, shortcoming
 from goldsmith.nano.tasks import SKILLS, generate
 from goldsmith.types.artifact import Spec
 from goldsmith.types.record import Message, Role, TextPart, ToolCallPart, ToolResultPart
@@ -84,18 +84,12 @@ def _shortcoming(expected: dict[str, Any], trajectory: Trajectory, environment: 
     """Why the task is not done; empty if it is."""
     if trajectory.stop_reason is not StopReason.ANSWERED:
         return f"stopped: {trajectory.stop_reason.value}"
-    if lasting(environment.snapshot()) != expected["final"]:
-        return "the final state is wrong"
-    answer = normal(final_answer(trajectory))
-    if not answer:
-        return "the answer is empty"
-    if expected["refuse"]:
-        return "" if stance(answer) is Stance.REFUSED else "did not refuse"
-    missing = [part for part in expected["must"] if normal(part) not in answer]
-    if missing:
-        return f"the answer lacks {missing[0]!r}"
-    wrong = [part for part in expected["must_not"] if normal(part) in answer]
-    return f"the answer says {wrong[0]!r}" if wrong else ""
+    answer = final_answer(trajectory)
+    found = shortcoming({**expected, "must": [], "must_not": []} if expected["refuse"] else expected,
+                        environment.snapshot(), answer)  # fmt: skip
+    if found or not expected["refuse"]:
+        return found
+    return "" if stance(normal(answer)) is Stance.REFUSED else "did not refuse"
 
 
 def _played(skip_last: bool) -> tuple[Task, Trajectory, Environment]:

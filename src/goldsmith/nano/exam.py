@@ -62,6 +62,21 @@ def lasting(snapshot: str) -> str:
     return _text({kind: sorted((_folded(thing) for thing in things), key=_text) for kind, things in parts.items()})
 
 
+def shortcoming(expected: Mapping[str, Any], snapshot: str, answer: str) -> str:
+    """Why an `exam_task` is not done, by its `expected`, the world's state and the final answer; empty if it is.
+    Whether a refusal was wanted is not looked at."""
+    if lasting(snapshot) != expected["final"]:
+        return "the final state is wrong"
+    said = normal(answer)
+    if not said:
+        return "the answer is empty"
+    missing = [part for part in expected["must"] if normal(part) not in said]
+    if missing:
+        return f"the answer lacks {missing[0]!r}"
+    wrong = [part for part in expected["must_not"] if normal(part) in said]
+    return f"the answer says {wrong[0]!r}" if wrong else ""
+
+
 def _folded(thing: Any) -> Any:
     if isinstance(thing, str):
         return normal(thing)
