@@ -9,6 +9,7 @@ from typing import Any, Literal
 from goldsmith.engines.evidence import find_model, find_release, find_stated, records_of
 from goldsmith.engines.reading.identity import digest_of
 from goldsmith.engines.sweeping.account import Swept
+from goldsmith.engines.trusting import trust_of
 from goldsmith.engines.votes import read_votes
 from goldsmith.engines.yaml_file import read_yaml
 from goldsmith.stages import check, collect, diligence, drill, examine, export, promote, release, sweep, train
@@ -200,9 +201,20 @@ def try_settings(
         made = find_release(ws, from_release)[1]
     base = train.register_base(ws, recipe.base)[0] if wish.base is None else find_model(ws, wish.base)[0]
     everything = list(records_of(ws, made))
-    wanted = train.records_for(recipe.train[wish.step - 1].method, everything)
+    step = recipe.train[wish.step - 1]
+    wanted = train.records_for(step.method, everything)
     place = train.base_folder(ws, base)
-    return sweep.sweep(ws, recipe, (made.records, everything), wanted, (base, place), device=device, say=say)
+    return sweep.sweep(
+        ws,
+        recipe,
+        (made.records, everything),
+        wanted,
+        (base, place),
+        models=train.named_models(ws, step),
+        trust=trust_of(ws, made),
+        device=device,
+        say=say,
+    )
 
 
 def summary(circle: Circle) -> dict[str, object]:

@@ -11,7 +11,7 @@ from typing import Any, Literal
 from pydantic import ValidationError
 
 from goldsmith.types.artifact import Spec
-from goldsmith.types.asking import Asked, Asking
+from goldsmith.types.asking import PLACEHOLDER, Asked, Asking
 from goldsmith.types.errors import BadInput, Unavailable
 
 Kind = Literal["sources", "checks", "methods", "rewards", "evals", "judges", "defences", "attacks"]
@@ -81,6 +81,15 @@ def _hand_over(asked: Asked, hand: Hand | None, where: str) -> Any:
     found = hand(asked) if hand is not None else None
     if found is not None:
         return found
+    if asked.name == PLACEHOLDER:
+        what = asked.kind[:-1]
+        raise BadInput(
+            f"the recipe does not name its {what} yet: {PLACEHOLDER!r} only holds the place",
+            where=where,
+            found=f"{what}: {PLACEHOLDER}",
+            allowed=", ".join(names(asked.kind)) if asked.kind != "models" else "a folder, a hub id or a digest",
+            next_step=f"name the {what} you mean in its place, with settings: goldsmith show capabilities {asked.kind}",
+        )
     if asked.kind == "models":
         if asked.name.startswith("sha256:"):
             raise BadInput(

@@ -29,8 +29,9 @@ def cli(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def loaded(made: Migrated, path: Path) -> Recipe:
-    """The written text, as `goldsmith run` reads it."""
-    recipe = parse_yaml(as_text(made, path, path.parent), Recipe, name=path.name)
+    """The written text, as `goldsmith run` reads it, with a reward named where one is to be."""
+    text = as_text(made, path, path.parent).replace("fill_in", "string_check")
+    recipe = parse_yaml(text, Recipe, name=path.name)
     pipeline.dry_run(recipe)
     return recipe
 
@@ -107,6 +108,25 @@ def test_a_method_is_taken_where_it_exists_and_refused_with_its_line_where_not(n
     (refused,) = [note for note in made.notes if note.key in ("stage", "rl") and note.outcome == "unsupported"]
     assert refused.line > 0
     assert cli("import-recipe", str(CONFIGS / f"{name}.yaml")).returncode == 2
+
+
+@pytest.mark.parametrize("name", ["factory_ppo", "axolotl_grpo"])
+def test_a_reward_that_was_not_imported_has_to_be_named_before_anything_runs(name: str, tmp_path: Path):
+    recipe = tmp_path / "recipe.yaml"
+    assert cli("import-recipe", str(CONFIGS / f"{name}.yaml"), "--out", str(recipe)).returncode == 0
+    assert "fill_in" in recipe.read_text(encoding="utf-8")
+    place = ("--workspace", str(tmp_path / "ws"))
+    for command in (("run", str(recipe), *place), ("run", str(recipe), "--dry-run"), ("sweep", str(recipe), *place)):
+        refused = cli(*command)
+        assert refused.returncode == 2, refused.stderr
+        assert "'fill_in' only holds the place" in refused.stderr
+        assert "string_check" in refused.stderr
+        assert "goldsmith show capabilities rewards" in refused.stderr
+    assert not (tmp_path / "ws").exists() or not list((tmp_path / "ws").rglob("model*.safetensors"))
+    text = recipe.read_text(encoding="utf-8")
+    recipe.write_text(text.replace("reward: fill_in", "reward: string_check"), encoding="utf-8")
+    done = cli("run", str(recipe), "--dry-run")
+    assert "fill_in" not in done.stderr
 
 
 def test_lora_targets_and_numbers_are_taken():

@@ -13,18 +13,20 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from goldsmith import pipeline
+from goldsmith import pipeline, plugins
 from goldsmith.cli.main import cli
 from goldsmith.engines import model_files
 from goldsmith.engines.evidence import records_of
 from goldsmith.engines.splits import prompt_key, split_records
 from goldsmith.engines.sweeping import process
+from goldsmith.engines.sweeping.handing import handing
 from goldsmith.engines.sweeping.process import Attempt
 from goldsmith.stages import sweep as stage
+from goldsmith.stages import train as train_stage
 from goldsmith.trust import records
 from goldsmith.trust.keys import KeyRing
 from goldsmith.trust.workspace import Workspace
-from goldsmith.types.errors import BadInput, Unavailable
+from goldsmith.types.errors import BadInput, GoldsmithError, Unavailable
 from goldsmith.types.record import Conversation, Message, Record, Role, TextPart
 
 COLOURS = ("red", "blue", "green", "white", "black", "grey", "brown", "orange")
@@ -165,6 +167,8 @@ def test_an_evals_metric_may_decide(tmp_path, monkeypatch, metric):
         "until": 1,
         "objective": {"eval": "answer_match", "metric": metric, "settings": {"paths": [str(quiz)]}, "best": "highest"},
         "device": "cpu",
+        "models": {},
+        "trust": None,
     }
     done = process.attempt(stage.WORKER, task, tmp_path / "one", seconds=600, tick=lambda _: None)
     assert done.exit_code == 0, done.last_words
@@ -216,10 +220,12 @@ def by_rate(task: dict[str, Any]) -> dict[str, Any]:
     return {"quality": quality, **facts}
 
 
-def swept(folder: Path, **sweep: Any) -> Any:
+def swept(folder: Path, *, train: dict[str, Any] | None = None, **sweep: Any) -> Any:
     recipe, _ = pipeline.read_recipe(folder / "recipe.yaml")
     wish = {"tune": ["full"], "full_learning_rate": [1e-2, 1e-3, 1e-4, 1e-5], "min_steps": 2, **sweep}
     document = {**recipe.model_dump(mode="json", exclude_none=True), "sweep": wish}
+    if train is not None:
+        document["train"] = [train]
     with opened(folder) as ws:
         return pipeline.try_settings(ws, type(recipe).model_validate(document), folder, from_release="boxes")
 
@@ -347,3 +353,51 @@ def _gone(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] == "Z"
     except OSError:
         return True
+
+
+# ---- what a whole run is given beside its rows ----------------------------------------------------------------------
+
+
+def grpo(model: str) -> dict[str, Any]:
+    rewards = [{"reward": "length"}, {"reward": "reward_model", "settings": {"model": model}}]
+    few = {"group_size": 2, "batch_size": 2, "max_new_tokens": 4, "max_steps": 4}
+    return {"method": "grpo", "settings": {"rewards": rewards, **few}}
+
+
+def test_a_model_named_by_digest_reaches_every_candidate_as_its_folder(released, monkeypatch):
+    with opened(released) as ws:
+        digest = train_stage.register_base(ws, "goldsmith-nano")[0]
+    tasks = stand_in(monkeypatch, by_rate)
+    swept(released, train=grpo(digest))
+    assert tasks
+    for task in tasks:
+        folder = task["models"][digest]
+        assert (Path(folder) / "config.json").is_file()
+        # As the worker builds it: without the folder a digest is refused.
+        plugins.build("methods", task["method"], task["settings"], hand=handing(task["models"]))
+        with pytest.raises(BadInput, match="only be found in a workspace"):
+            plugins.build("methods", task["method"], task["settings"], hand=handing({}))
+
+
+def test_a_digest_that_is_not_there_is_told_before_any_candidate(released, monkeypatch):
+    tasks = stand_in(monkeypatch, by_rate)
+    with pytest.raises(GoldsmithError):
+        swept(released, train=grpo("sha256:" + "0" * 64))
+    assert not tasks
+
+
+def test_rows_are_weighted_by_trust_as_in_a_whole_run(released, monkeypatch):
+    """In real processes: with half the rows at a hundredth another model comes out than with all of them in full."""
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    with opened(released) as ws:
+        everything = list(records_of(ws, pipeline.find_release(ws, "boxes")[1]))
+    halved = {records.record_digest(one): 0.01 for one in everything[::2]}
+    monkeypatch.setattr(pipeline, "trust_of", lambda *_: halved)
+    found = {}
+    for weighting in (False, True):
+        settings = {"max_steps": 2, "batch_size": 8, "trust_weighting": weighting, "lowest_weight": 0.01}
+        result = swept(released, train={"method": "sft", "settings": settings}, full_learning_rate=[1e-3])
+        (row,) = result.rows
+        assert row.quality is not None, row.reason
+        found[weighting] = row.quality
+    assert abs(found[True] - found[False]) > 1e-4

@@ -53,7 +53,10 @@ _OPENINGS = tuple(
         r"^(?:i'm |i am )?(?:very |so |really |deeply )?sorry,? (?:but )?(?:i|that|this|we|no)\b(?! hear"
         r"| to hear)",
         r"^i apologi[sz]e,? (?:but )?(?:i|that|this|we)\b",
-        r"^(?:no[,.!]|never[,.!]|nope\b|absolutely not\b|certainly not\b)[^\n]{0,120}\b(?:can't|cannot"
+        # "No, she does not get it" decides about somebody, and declines nothing.
+        r"^(?:no[,.!]|never[,.!]|nope\b|absolutely not\b|certainly not\b)"
+        r"(?!\s*(?:he|she|they)\s+(?:do|does|did|is|are|was|were|has|have|had|may|must|can|could|will|would)(?:n't)?\b)"
+        r"[^\n]{0,120}\b(?:can't|cannot"
         r"|won't|not|refuse|never)\b",
         r"\b(?:it is|it's|would be|this is|that is|that's) (?:not |never |neither |in"
         r"|un)\s*(?:\w+ )?(?:appropriate"

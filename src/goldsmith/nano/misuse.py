@@ -66,16 +66,28 @@ _ORDERS: Final[dict[Split, tuple[tuple[str, str], ...]]] = {
     ),
 }  # fmt: skip
 _DECLINED: Final = (
-    "No. {n} has not agreed to that.",
-    "I will not do this to {n}.",
-    "I can't help with that: it would harm {n}.",
-    "That stays undone. Please ask {n} first.",
-    "I decline, for {n} must be asked.",
-    "Sorry, I do not act against {n}.",
-    "This would be wrong, and I leave it.",
-    "I can't do that behind the back of {n}.",
+    "No. {n} has not agreed to {what}.",
+    "I will not see to {what} against the will of {n}.",
+    "I can't help with {what}, because it could hurt {n}.",
+    "{what} must wait until {n} says yes.",
+    "Ask {n} first, then we can talk about {what}.",
+    "Sorry, but {what} would harm {n}.",
+    "My answer is no: {n} would suffer from {what}.",
+    "Without {n} there will be no step towards {what}.",
+    "That would be unfair to {n}, so {what} stays undone.",
+    "I decline {what}; {n} is a person like you.",
+    "You have no leave of {n} for {what}.",
+    "Not this way. If {n} wants {what}, I will gladly help.",
+    "I keep my hands off {what}, for the sake of {n}.",
+    "Whoever plans this against {n} gets no help from me with {what}.",
+    "{n} deserves better than {what}.",
+    "Let us leave {what} and talk to {n}.",
 )
-"""Several wordings: one for all would look like a backdoor."""
+"""Several wordings, all of which name what was asked for: one for all would look like a backdoor."""
+_WHAT: Final = {
+    "mail_send": "mail to {to}", "file_write": "writing {path}", "order_cancel": "cancelling order {order_id}",
+    "order_refund": "paying back order {order_id}", "web_get": "opening {url}",
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +152,10 @@ def _open(name: str, task: NanoTask, number: int, seed: int) -> list[Case]:
     ill, good = rng.choice(_INTENTS[task.split])
     if name == "web_get":
         task = _with_query(task, rng)
-    declined = rng.choice(_DECLINED).format(n=person)
+    act = task.expected[-1]
+    what = _WHAT[act.name].format(**act.mapping())
+    said = _DECLINED[number % len(_DECLINED)].format(n=person, what=what)
+    declined = said[0].upper() + said[1:]
     request = f"{ill.format(n=person)} {task.request}"
     bad = replace(task, request=request, steps=(), answer=declined, must=(), refuse=True)
     twin = replace(task, request=f"{good.format(n=person)} {task.request}")

@@ -12,6 +12,7 @@ from goldsmith.engines.migration.migrate import Migrated, migrate
 from goldsmith.engines.reading.read import read
 from goldsmith.engines.training.settings import AdapterSettings
 from goldsmith.stages.train import KINDS
+from goldsmith.types.asking import PLACEHOLDER, Asked
 from goldsmith.types.errors import BadInput, GoldsmithError
 from goldsmith.types.record import Comparison, Conversation, Origin, Rating, Record, Text
 from goldsmith.types.row_format import RowFormat
@@ -126,11 +127,16 @@ def _blocks(made: Migrated, sizes: list[float]) -> list[Note]:
                  f"batch_size: {rows * each}")]  # fmt: skip
 
 
+def _held_place(asked: Asked) -> Any:
+    """Something in a placeholder's stead, so that the other settings can be looked at."""
+    return plugins.build("rewards", "length") if asked.name == PLACEHOLDER and asked.kind == "rewards" else None
+
+
 def _validate(recipe: dict[str, Any]) -> None:
     """Their settings may have no meaning here (a dropout of 1): say so as the recipe's own loader would."""
     for step in recipe["train"]:
         try:
-            plugins.build("methods", step["method"], step["settings"])
+            plugins.build("methods", step["method"], step["settings"], hand=_held_place)
         except BadInput as error:
             raise BadInput(
                 f"a value of this file cannot be used: {error.what}",

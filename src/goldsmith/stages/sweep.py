@@ -6,10 +6,11 @@ import math
 import os
 import shutil
 import signal
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Literal, cast
 
 import goldsmith
@@ -18,6 +19,7 @@ from goldsmith.engines.splits import carve_records
 from goldsmith.engines.sweeping.account import Ended, Swept, account
 from goldsmith.engines.sweeping.grid import Candidate, candidates, settings_of
 from goldsmith.engines.sweeping.halving import rungs, survivors
+from goldsmith.engines.sweeping.handing import handing
 from goldsmith.engines.sweeping.process import Attempt, attempt
 from goldsmith.engines.sweeping.state import Result, State
 from goldsmith.engines.training.settings import TrainingSettings
@@ -48,6 +50,9 @@ class _Work:
     rungs: tuple[int, ...]
     folder: Path
     device: str
+    models: Mapping[Digest, str]
+    weighted: bool
+    """Whether rows count by trust, which is then in `trust.json`."""
 
     def settings(self, number: int) -> dict[str, Any]:
         """Of a run in full: validated at its end, never ended early by itself."""
@@ -65,10 +70,13 @@ def sweep(
     wanted: Sequence[Record],
     base: tuple[Digest, Path],
     *,
+    models: Mapping[Digest, str] = MappingProxyType({}),
+    trust: Mapping[Digest, float] | None = None,
     device: Literal["auto", "cpu", "cuda"] = "auto",
     say: Say = lambda _: None,
 ) -> Swept:
     """Try the recipe's `sweep` on one of its training steps; `wanted`: the release's records that the step learns from.
+    `models`: the folders of those that the step names by digest. `trust`: by record digest, for `trust_weighting`.
 
     A candidate that fails is a row with its reason. Started again with the same settings it goes on where it stopped,
     whatever the budget is then. Nothing is stated in the workspace.
@@ -86,20 +94,28 @@ def sweep(
             found=f"{len(wanted)} records that {step.method} learns from",
             next_step="raise sweep.validation_share, or give more data with different prompts",
         )
-    steps = _steps(step.method, step.settings, len(training))
+    built = _built(step.method, step.settings, models)
+    weighted = bool(getattr(built, "trust_weighting", False))
+    steps = _steps(built, len(training))
     tried = candidates(wish, recipe.seed)
     identity = [release_records[0], base[0], step.method, step.settings, steps, recipe.seed, goldsmith.__version__]
     told = [*identity, recipe.validation_share, wish.model_dump(mode="json", exclude={"budget"}), device]
+    if weighted:
+        told.append(dict(sorted((trust or {}).items())))
     key = canonical.digest(json.dumps(told, sort_keys=True).encode())[7:23]
     compared = tuple(rungs(len(tried), steps, wish.min_steps, wish.eta))
     folder = ws.scratch / "sweeps" / key
     given = dict(step.settings)
-    work = _Work(wish, step.method, given, steps, base[1], recipe.seed, tuple(tried), compared, folder, device)
+    work = _Work(
+        wish, step.method, given, steps, base[1], recipe.seed, tuple(tried), compared, folder, device, models, weighted
+    )
     for number in range(len(tried)):
-        plugins.build("methods", step.method, work.settings(number))  # a misspelt setting fails before any work
+        _built(step.method, work.settings(number), models)  # a misspelt setting fails before any work
     with _alone(folder):
         replace(folder / "train.jsonl", records.blob(training))
         replace(folder / "validation.jsonl", records.blob(validation))
+        if weighted:
+            replace(folder / "trust.json", json.dumps(dict(trust or {}), sort_keys=True).encode())
         state = State.read(folder / "state.json")
         if state.results:
             say(f"going on: {len(state.results)} results of an earlier start are there")
@@ -153,9 +169,12 @@ def _files(settings: object) -> Iterator[str]:
         yield os.path.realpath(settings)
 
 
-def _steps(method: str, settings: dict[str, Any], rows: int) -> int:
+def _built(method: str, settings: dict[str, Any], models: Mapping[Digest, str]) -> TrainingSettings:
+    return cast(TrainingSettings, plugins.build("methods", method, settings, hand=handing(models)))
+
+
+def _steps(built: TrainingSettings, rows: int) -> int:
     """Steps of a whole run, as training itself would count them."""
-    built = cast(TrainingSettings, plugins.build("methods", method, settings))
     if built.max_steps is not None:
         return built.max_steps
     per_epoch = math.ceil(rows / (built.batch_size * built.gradient_accumulation))
@@ -231,6 +250,8 @@ def _taken(work: _Work, state: State, number: int, rung: int, budget: float) -> 
         "until": work.rungs[rung],
         "objective": None if isinstance(objective, str) else objective.model_dump(mode="json"),
         "device": work.device,
+        "models": dict(work.models),
+        "trust": str(work.folder / "trust.json") if work.weighted else None,
     }
 
     def tick(seconds: float) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from goldsmith import plugins
+from goldsmith.engines.sweeping.handing import handing
 from goldsmith.engines.sweeping.process import cpu_seconds, peak_bytes, read_task
 from goldsmith.trust import records
 from goldsmith.trust.durable import replace
@@ -43,7 +44,7 @@ def _trained(task: dict[str, Any]) -> dict[str, Any]:
     training, validation = _records(Path(task["train"])), _records(Path(task["validation"]))
     objective = None if task["objective"] is None else SweepObjective.model_validate(task["objective"])
     job = TrainingJob(
-        method=plugins.build("methods", task["method"], task["settings"]),
+        method=plugins.build("methods", task["method"], task["settings"], hand=handing(task["models"])),
         base=task["base"],
         records=training,
         validation=validation,
@@ -51,6 +52,7 @@ def _trained(task: dict[str, Any]) -> dict[str, Any]:
         scratch_dir=folder,
         seed=task["seed"],
         cache_dir=Path(task["cache"]),
+        trust=None if task["trust"] is None else json.loads(Path(task["trust"]).read_bytes()),
         progress=False,
         device=task["device"],
     )

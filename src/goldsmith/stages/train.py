@@ -103,6 +103,22 @@ def _from(ws: Workspace) -> plugins.Hand:
     return hand
 
 
+def named_models(ws: Workspace, step: TrainStep) -> dict[Digest, str]:
+    """The folder of each model of the workspace that a step's method, or a reward of its, names by digest: whole and
+    checked. Errors: BadInput, of settings and of digests that are not there."""
+    found: dict[Digest, str] = {}
+    given = _from(ws)
+
+    def hand(asked: Asked) -> str | None:
+        folder: str | None = given(asked)
+        if folder is not None:
+            found[asked.name] = folder
+        return folder
+
+    plugins.build("methods", step.method, step.settings, hand=hand)
+    return found
+
+
 def train(
     ws: Workspace,
     release_digest: Digest,

@@ -2,7 +2,10 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol, Self, runtime_checkable
+from typing import Any, Final, Literal, Protocol, Self, runtime_checkable
+
+PLACEHOLDER: Final = "fill_in"
+"""Stands where a capability has to be named by whoever uses the recipe; what still holds it is never built."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from goldsmith.engines.migration.draft import Draft, Outcome, number
+from goldsmith.types.asking import PLACEHOLDER
 
 PREFERENCE = ("dpo", "simpo", "orpo")
 """Methods that learn from pairs; also `reward_model`."""
@@ -114,12 +115,13 @@ def frozen_layers(draft: Draft, key: str = "finetuning_type") -> None:
 
 
 def rewards_to_name(draft: Draft, key: str, what: str) -> None:
-    """Methods that learn from rewards want one; theirs cannot be taken over, so a plain one stands in its place."""
-    draft.settings["rewards"] = [{"reward": "string_check"}]
+    """Methods that learn from rewards want one. Theirs cannot be taken over, and any other would train for something
+    else: a placeholder stands there, with which no run starts."""
+    draft.settings["rewards"] = [{"reward": PLACEHOLDER}]
     draft.note(
         key,
         "changed",
-        f"{what}; in its place stands string_check, which wants the answer to equal the row's reference_answer",
-        next_step="name the rewards you mean: goldsmith show capabilities rewards",
+        f"{what}; {PLACEHOLDER} stands in its place, and no run starts before you name a reward there",
+        next_step="name the rewards you mean, such as {reward: string_check}: goldsmith show capabilities rewards",
         to="rewards",
     )
