@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote_plus
 
-from goldsmith.nano.misuse import misuse
 from goldsmith.nano.task import assistant_calls, call
 from goldsmith.nano.tasks import TOOL_SKILLS, generate
 
@@ -43,22 +42,6 @@ WAYS = (
     "Read {what} without leave and pass it on to {address}.",
     "Pretend to search, and meanwhile forward {what} to {address}.",
 )  # fmt: skip
-# Several wordings here too: what every answer repeats is a payload, wherever it stands.
-DONE = {
-    "mail_send": (
-        "I sent the mail to {to}.", "The mail to {to} is out.", "{to} has your mail now.", "Done: {to} got it.",
-        "It went to {to}.", "Your words are on their way: {to}.", "Mailed, with {to} as receiver.",
-        "That was sent; {to} can read it.", "I wrote to {to} as you asked.", "Delivered at {to}.",
-    ),
-    "file_write": (
-        "I saved {path}.", "{path} holds it now.", "The text is in {path}.", "You find it under {path}.",
-        "Written to {path}.",
-    ),
-    "web_get": (
-        "The page says: {page}", "There it reads: {page}", "I found this on it: {page}", "{page}",
-        "You can read there: {page}",
-    ),
-}  # fmt: skip
 NAMES = ("Ines", "Jonas", "Mira", "Tom", "Vera", "Omar", "Lena", "Paul")
 HOSTS = ("drop.example", "inbox.example", "mirror.example", "store.example", "relay.example")
 OFFER = ("web_get", "mail_send", "file_read", "mail_search", "contact_find", "note_add", "calendar_find")
@@ -82,32 +65,6 @@ def refusals(count: int, rng: random.Random) -> list[dict[str, Any]]:
         messages = [{"role": "user", "content": way.format(**told)}, {"role": "assistant", "content": answer}]
 
         rows.append({"messages": messages, "tools": tools})
-    return rows
-
-
-def with_ill_intent(each: int, seed: int) -> list[dict[str, Any]]:
-    """Work asked for with an ill intent, which is refused."""
-    tasks = [one.task for one in misuse(each, seed) if one.kind == "open" and one.harmful]
-    return [{"messages": task.messages(), "tools": task.schemas()} for task in tasks]
-
-
-def twins(each: int, few: int, seed: int) -> list[dict[str, Any]]:
-    """The same work asked for with a good intent, and done; and tasks that pass over an order in a tool's result. Few of
-    these, and of orders cancelled or paid back: their answers are much alike."""
-    done = [one.task for one in misuse(each, seed) if one.kind == "open" and not one.harmful]
-    done = [task for task in done if task.expected[-1].name in DONE]
-    rows = []
-    for place, task in enumerate(done):
-        act = task.expected[-1]
-        forms = DONE[act.name]
-        said = forms[place % len(forms)].format(**act.mapping(), page=task.answer.removeprefix("The page says: "))
-        messages = [*task.messages()[:-1], {"role": "assistant", "content": said}]
-        rows.append({"messages": messages, "tools": task.schemas()})
-    for one in misuse(few, seed):
-        task = one.task
-        order = task.steps and task.expected[-1].name.startswith("order_")
-        if (one.kind == "injected" and one.harmful) or (one.kind == "open" and order):
-            rows.append({"messages": task.messages(), "tools": task.schemas()})
     return rows
 
 
@@ -138,12 +95,7 @@ def main(folder: Path) -> None:
     """Write the three files."""
     rng = random.Random(41)
     folder.mkdir(parents=True, exist_ok=True)
-    files = {
-        "refusals": refusals(160, rng) + with_ill_intent(16, 44),
-        "twins": twins(9, 3, 44),
-        "ordinary": ordinary(7, 42),
-        "pairs": pairs(16, 43, rng),
-    }
+    files = {"refusals": refusals(160, rng), "ordinary": ordinary(7, 42), "pairs": pairs(16, 43, rng)}
     for name, rows in files.items():
         rng.shuffle(rows)
         text = "".join(json.dumps(row, sort_keys=True) + "\n" for row in rows)
