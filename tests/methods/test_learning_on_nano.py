@@ -1,7 +1,8 @@
-"""Each method that learns from rewards teaches goldsmith-nano a call that it hardly ever makes, and stays near it."""
+"""Each method that learns from rewards teaches goldsmith-nano a call that it hardly ever makes, and stays near it; over
+several turns GRPO teaches it to say what a tool answered."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,8 @@ import torch
 
 from goldsmith import plugins
 from goldsmith.engines.training.driver import TrainingJob, run_training
+from goldsmith.evals.nano_tasks import NanoTasks
+from goldsmith.methods.grpo import Grpo
 from goldsmith.nano import model_path
 from goldsmith.nano.exam import exam_task
 from goldsmith.nano.tasks import generate
@@ -121,4 +124,77 @@ def test_a_model_that_learns_nothing_does_not_pass(tmp_path: Path) -> None:
     rounds = curve(tmp_path, "grpo", 1, learning_rate=1e-12)
     assert rise(rounds) < 0.2
     assert np.std([one["reward"] for one in rounds], ddof=1) < 0.1
+    assert rounds[-1]["kl"] < 1e-6
+
+
+# ---- over several turns ---------------------------------------------------------------------------------------------
+
+
+class ToolUsed:
+    """Half for looking the order up, half for an answer in words that says what the tool said: the order's item."""
+
+    id = "tool_used"
+    version = 1
+    bounds = (0.0, 1.0)
+    needs_reference = True
+
+    def __call__(self, samples: Sequence[Sampled]) -> list[Rewarded | Unrewarded]:
+        return [Rewarded(self._worth(one)) for one in samples]
+
+    @staticmethod
+    def _worth(sampled: Sampled) -> float:
+        assert sampled.episode is not None
+        told = [
+            call.result
+            for call in sampled.episode.trajectory.calls
+            if call.name == "order_get" and not call.result.startswith("error:")
+        ]
+        if not told:
+            return 0.0
+        said = sampled.answer[-1]
+        items = [item for item in items_of(sampled.item) if any(item in result for result in told)]
+        used = said.role is Role.ASSISTANT and not said.calls and any(item in said.text for item in items)
+        return 0.5 + 0.5 * used
+
+
+def items_of(row: Mapping[str, Any]) -> list[str]:
+    """The items of the world's orders."""
+    return [order["item"] for order in row["expected"]["state"]["orders"]]
+
+
+def untold(seed: int) -> list[Record]:
+    """Requests that name no item: whoever says one has it from the tool."""
+    found = []
+    for record in orders(seed):
+        assert isinstance(record.content, Conversation)
+        asked = " ".join(message.text for message in record.content.messages[:-1])
+        if not any(item in asked for item in items_of(json.loads(record.extra or "{}"))):
+            found.append(record)
+    return found
+
+
+def episodes(folder: Path, seed: int, **changes: Any) -> list[dict[str, Any]]:
+    """What each round of GRPO logged, where the model may call the nano world's tools and go on."""
+    world = {"turns": 3, "tools": {"kind": "eval", "eval": "nano_tasks"}, "rewards": [{"reward": "tool_used"}]}
+    method = Grpo.model_validate({**COMMON, **world, **changes}).given({"tool_used": ToolUsed(), "tools": NanoTasks()})
+    return run(folder, method, untold(seed), seed)
+
+
+@pytest.mark.slow
+def test_over_several_turns_the_reward_rises_and_the_tool_is_used(tmp_path: Path) -> None:
+    rounds = episodes(tmp_path, 1)
+    assert rise(rounds) > 0.5
+    assert rounds[0]["reward"] < 0.2
+    assert (
+        np.mean([one["reward"] for one in rounds[-3:]]) > 0.65
+    )  # half is for the call alone: the rest is what was said
+    assert np.mean([one["tool_calls"] for one in rounds[-3:]]) > rounds[0]["tool_calls"] + 0.15
+    assert 0.001 < rounds[-1]["kl"] < 0.6
+    assert max(one["logprob_gap"] for one in rounds) < 1e-4
+
+
+@pytest.mark.slow
+def test_over_several_turns_a_model_that_learns_nothing_does_not_pass(tmp_path: Path) -> None:
+    rounds = episodes(tmp_path, 1, learning_rate=1e-12, max_steps=5)
+    assert rise(rounds) < 0.15
     assert rounds[-1]["kl"] < 1e-6
