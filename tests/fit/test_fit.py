@@ -15,8 +15,9 @@ from click.testing import CliRunner
 from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSequenceClassification, LlamaConfig
 
 from goldsmith.cli.fit import command
+from goldsmith.engines.fit import remembered, writing
 from goldsmith.engines.fit import simulate as simulation
-from goldsmith.engines.fit.estimate import Sharing, as_dict, memory_of, sampling_bytes
+from goldsmith.engines.fit.estimate import Sharing, as_dict, memory_of
 from goldsmith.engines.fit.hardware import GPUS, Machine, known_gpu
 from goldsmith.engines.fit.known import KNOWN
 from goldsmith.engines.fit.ledger import Ledger
@@ -30,6 +31,7 @@ from goldsmith.engines.fit.simulate import (
     simulate,
     stated_rows,
 )
+from goldsmith.engines.fit.writing import sampling_bytes
 from goldsmith.engines.training.attention import flat
 from goldsmith.engines.training.model.adapters import put_adapter
 from goldsmith.engines.training.model.policy import Policy
@@ -42,6 +44,13 @@ SMALL = LlamaConfig(vocab_size=512, hidden_size=64, intermediate_size=160, num_h
                     num_key_value_heads=2, tie_word_embeddings=True)  # fmt: skip
 LORA = {"adapter": {"kind": "lora", "rank": 4}}
 GOLDSMITH = [sys.executable, "-m", "goldsmith.cli.main"]
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A cache of the test's own."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return tmp_path / "cache" / "goldsmith" / "fit"
 
 
 @pytest.mark.parametrize("model", KNOWN, ids=lambda model: model.name)
@@ -160,6 +169,41 @@ def test_few_layers_are_followed_however_many_there_are(monkeypatch: pytest.Monk
     assert followed == [3, 4, 7]
 
 
+def test_what_was_followed_is_remembered_by_all_it_follows_from(cache: Path, monkeypatch: pytest.MonkeyPatch):
+    asked: list[str] = []
+
+    def simulate(config: Any, spec: Any, batches: Any, **named: Any) -> Simulated:
+        asked.append(named["device"])
+        return simulation.simulate(config, spec, batches, **named)
+
+    monkeypatch.setattr(remembered, "simulate", simulate)
+    work = stated_work("sft", build("sft", {}), prompt=24, answer=40, rows=6)
+    first = simulated(SMALL, work, "cpu")
+    assert simulated(SMALL, work, "cpu") == first
+    assert len(asked) == 1
+    other = stated_work("sft", build("sft", {}), prompt=25, answer=40, rows=6)
+    half = replace(work, settings=build("sft", {"precision": "bfloat16_mixed"}))
+    wider = copy.deepcopy(SMALL)
+    wider.intermediate_size = 192
+    assert simulated(wider, work, "cpu").weights > first.weights
+    assert first not in (simulated(SMALL, work, "cuda"), simulated(SMALL, other, "cpu"), simulated(SMALL, half, "cpu"))
+    assert len(asked) == 5
+    files = sorted(cache.iterdir())
+    assert len(files) == 5
+    for text in ("", "[]", json.dumps({"counts": {}}), files[0].read_text().replace(": ", ": -", 1)):
+        for file in files:
+            file.write_text(text, encoding="utf-8")
+        assert simulated(SMALL, work, "cpu") == first
+    assert len(asked) == 9
+
+
+def test_a_cache_that_cannot_be_written_costs_only_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    (tmp_path / "file").write_text("", encoding="utf-8")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    work = stated_work("sft", build("sft", {}), prompt=24, answer=40, rows=6)
+    assert simulated(SMALL, work, "cpu") == simulated(SMALL, work, "cpu")
+
+
 def test_a_model_is_trained_as_before_after_a_run_was_followed():
     """Masks that attention keeps are not left without contents."""
     spec = build("dpo", {})
@@ -267,7 +311,7 @@ def test_answers_that_are_written_count_with_their_cache_and_reference():
     rows, members = answered(work.rows, 8, 100, 400)
     assert [len(m) for m in members] == [3] * 8  # 50 + 3 x 100 fit 400 tokens
     assert max(row.tokens for row in rows) <= 400
-    memory = memory_for(work, run, "cpu")
+    memory = memory_for(SMALL, work, run, "cpu")
     assert memory.weights == 2 * run.weights  # the reference
     columns = 50 + 2000
     written = sampling_bytes(run.counts, rows=32, prompt=50, answer=2000, bytes_each=4)
@@ -277,12 +321,64 @@ def test_answers_that_are_written_count_with_their_cache_and_reference():
     assert sampler.total > memory_of(run, device="cpu").total
 
 
+def playing(**more: Any) -> Any:
+    """GRPO over several turns."""
+    rewards = [{"reward": "length"}]
+    return build("grpo", {"rewards": rewards, "group_size": 4, "max_new_tokens": 50, "batch_size": 8, **more})
+
+
+EPISODES = {"turns": 4, "tools": {"kind": "recorded"}}
+CARD = Machine("card", "cuda", 24 * 2**30, None, "a test")
+
+
+def test_several_turns_are_counted_with_what_tools_answer_or_it_says_that_it_cannot_tell():
+    def found(**more: Any) -> fit.Fit:
+        work = stated_work("grpo", playing(forward_tokens=128, **more), prompt=50, answer=1, rows=16)
+        return fit.fit_on(SMALL, work, [replace(MACHINE, memory=2**40)])[0]
+
+    single, several, bounded = found(), found(**EPISODES), found(**EPISODES, episode_tokens=900)
+    assert single.notes == ()
+    assert single.memory.total < several.memory.total < bounded.memory.total
+    assert ["cannot be told" in note for note in several.notes] == [True]
+    assert ["900 tokens" in note for note in bounded.notes] == [True]
+
+
+def test_answers_of_several_turns_learn_only_what_the_model_wrote_and_fit_its_context():
+    assert writing.longest(playing(), 50, SMALL) == writing.Answers(50, 50, False)
+    assert writing.longest(playing(**EPISODES), 50, SMALL) == writing.Answers(200, 200, True)
+    assert writing.longest(playing(**EPISODES, episode_tokens=900), 50, SMALL) == writing.Answers(900, 200, False)
+    assert writing.longest(playing(**EPISODES, episode_tokens=10), 50, SMALL) == writing.Answers(50, 50, False)
+    end = SMALL.max_position_embeddings
+    assert writing.longest(playing(**EPISODES, episode_tokens=9000), end - 80, SMALL).tokens == 80
+    rows, _ = answered(stated_rows(10, 0, 0, 1), 2, 90, 0, 40)
+    assert [int(node.trained.sum()) for node in rows[0].nodes] == [0, 40, 40]
+
+
+def test_vllm_takes_its_share_of_the_device_whatever_it_needs():
+    adapter = {"adapter": {"kind": "lora", "rank": 4}}
+
+    def found(config: Any, machine: Machine, **more: Any) -> fit.Fit:
+        work = stated_work("grpo", playing(**adapter, **more), prompt=50, answer=1, rows=16)
+        return fit.fit_on(config, work, [machine])[0]
+
+    own = found(SMALL, CARD)
+    beside = found(SMALL, CARD, generate={"engine": "vllm", "memory_share": 0.5})
+    assert (own.memory.writer, beside.memory.writer) == (0, 12 * 2**30)
+    assert beside.memory.cache == 0
+    assert ["0.5, 12.0 GiB" in note for note in beside.notes] == [True]
+    share = {"generate": {"engine": "vllm", "memory_share": 0.96}}
+    assert not found(SMALL, CARD, **share).fits
+    little = found(config_of("qwen3-0.6b")[0], CARD, generate={"engine": "vllm", "memory_share": 0.01})
+    assert ["would not start" in note for note in little.notes] == [False, True]
+    assert "cannot be told" in found(SMALL, MACHINE, **share).notes[0]
+
+
 MACHINE = Machine("small", "cpu", 0, None, "a test")
 
 
 def test_remedies_are_the_least_that_makes_it_fit_each_worked_out_anew():
     work = stated_work("sft", build("sft", {"max_length": 2048}), prompt=512, answer=512, rows=40)
-    whole = memory_for(work, simulated(SMALL, work, "cpu"), "cpu").total
+    whole = memory_for(SMALL, work, simulated(SMALL, work, "cpu"), "cpu").total
     room = replace(MACHINE, memory=int(whole * 0.75))
     found = remedies(SMALL, work, room)
     assert [one.fits for one in found] == [False] * (len(found) - 1) + [True]

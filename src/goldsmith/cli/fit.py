@@ -95,6 +95,7 @@ def _document(model: str, source: str, work: "Work", fits: "list[Fit]", helps: "
                 "fits": one.fits,
                 "bytes": as_dict(one.memory),
                 "seconds": one.seconds,
+                "notes": list(one.notes),
             }
             for one in fits
         ],
@@ -115,6 +116,8 @@ def _tell(model: str, source: str, work: "Work", fits: "list[Fit]", helps: "list
             click.echo(f"  {part:<12}{_size(size)}")
     verdict = "fits" if first.fits else "does not fit"
     click.echo(f"  {'total':<12}{_size(first.memory.total)}: {verdict}")
+    for note in first.notes:
+        click.echo(f"  {note}")
     for one in helps:
         verdict = "fits" if one.fits else "does not fit yet"
         click.echo(f"  with {one.change}: {_size(one.total).strip()}, {verdict} (costs: {one.cost})")

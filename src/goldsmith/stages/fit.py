@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from goldsmith import plugins
-from goldsmith.engines.fit import known
+from goldsmith.engines.fit import known, writing
 from goldsmith.engines.fit.estimate import (
     ALONE,
     Memory,
@@ -16,26 +16,24 @@ from goldsmith.engines.fit.estimate import (
     as_dict,
     flops_of,
     memory_of,
-    sampling_bytes,
     seconds_of,
     serving_bytes,
 )
 from goldsmith.engines.fit.following import Reads
 from goldsmith.engines.fit.hardware import GPUS, Machine, cpu_tflops, detect
+from goldsmith.engines.fit.remembered import simulated_once
 from goldsmith.engines.fit.simulate import (
     Simulated,
     answered,
     count,
     heaviest,
     meta_model,
-    simulate,
     stated_rows,
 )
 from goldsmith.engines.training.data.batches import pack
 from goldsmith.engines.training.data.judged import judged
 from goldsmith.engines.training.data.prepare import plan_of, prepare_data
 from goldsmith.engines.training.data.rows import Row
-from goldsmith.engines.training.reinforcement.generate import ROWS_AT_ONCE
 from goldsmith.engines.training.reinforcement.settings import OnlineSettings
 from goldsmith.engines.training.settings import TrainingSettings
 from goldsmith.types.errors import BadInput, Unavailable
@@ -67,15 +65,22 @@ class Work:
         """The settings of a method that learns from its own answers."""
         return self.settings if isinstance(self.settings, OnlineSettings) else None
 
+    @property
+    def longest(self) -> int:
+        """Tokens of the longest row."""
+        return max(row.longest for row in self.rows)
+
 
 @dataclass(frozen=True, slots=True)
 class Fit:
-    """One machine. `seconds`: from best to worst for the whole run; None where the machine's speed is not known."""
+    """One machine. `seconds`: from best to worst for the whole run; None where the machine's speed is not known.
+    `notes`: what a reader should know about the figures."""
 
     machine: Machine
     memory: Memory
     fits: bool
     seconds: tuple[float, float] | None
+    notes: tuple[str, ...] = ()
 
 
 def config_of(model: str) -> tuple[Any, str]:
@@ -144,7 +149,8 @@ def simulated(config: Any, work: Work, device: str) -> Simulated:
     plan = plan_of(work.settings, work.rows, 0, device=device, share=True)
     rows, parts = list(work.rows), [[place] for place in range(len(work.rows))]
     if (online := work.online) is not None:
-        rows, parts = answered(work.rows, int(online.group_size), int(online.max_new_tokens), plan.forward_tokens)
+        longest = writing.longest(online, work.longest, config)
+        rows, parts = answered(work.rows, int(online.group_size), longest.tokens, plan.forward_tokens, longest.own)
     updates: list[list[list[int]]] = []
     for step in range(min(plan.steps, _UPDATES_LOOKED_AT)):
         chosen = [place for i in plan.rows_of(step) for place in parts[i]]
@@ -154,25 +160,23 @@ def simulated(config: Any, work: Work, device: str) -> Simulated:
         else:
             each = plan.forward_rows
             updates.append([chosen[low : low + each] for low in range(0, len(chosen), each)])
-    return simulate(config, work.settings, heaviest(rows, updates), device=device, reads=reads_of(work.method))
+    batches = heaviest(rows, updates)
+    return simulated_once(config, work.settings, batches, device=device, reads=reads_of(work.method))
 
 
-def memory_for(work: Work, run: Simulated, device: str) -> Memory:
-    """What the run takes on one device, with what its method keeps and samples."""
-    sampling = reference = 0
-    if (online := work.online) is not None:
-        half = device == "cuda" and online.precision != "float32"
-        group = int(online.group_size)
-        prompts = min(max(1, ROWS_AT_ONCE[device] // group), online.batch_size * online.gradient_accumulation)
-        sampling = sampling_bytes(
-            run.counts,
-            rows=prompts * group,
-            prompt=max(row.longest for row in work.rows),
-            answer=int(online.max_new_tokens),
-            bytes_each=2 if half else 4,
-        )
-        reference = run.weights if online.adapter.kind == "none" else 0
-    return memory_of(run, device=device, sharing=work.sharing, sampling=sampling, reference=reference)
+def memory_for(config: Any, work: Work, run: Simulated, device: str, room: int = 0) -> Memory:
+    """What the run takes on one device that has `room` bytes, with what its method keeps, and what writes answers."""
+    if (online := work.online) is None:
+        return memory_of(run, device=device, sharing=work.sharing)
+    longest = writing.longest(online, work.longest, config)
+    return memory_of(
+        run,
+        device=device,
+        sharing=work.sharing,
+        sampling=writing.sampler(online, run.counts, prompt=work.longest, answers=longest, device=device),
+        reference=run.weights if online.adapter.kind == "none" else 0,
+        writer=writing.beside(online, room) if device == "cuda" else 0,
+    )
 
 
 def reads_of(method: str) -> Reads:
@@ -182,8 +186,8 @@ def reads_of(method: str) -> Reads:
 
 def fit_rows(base: Path, method: str, spec: Any, records: Sequence[Record], *, device: str) -> Mapping[str, int]:
     """Bytes by part for records at hand."""
-    work = data_work(method, spec, records, str(base))
-    return as_dict(memory_for(work, simulated(config_of(str(base))[0], work, device), device))
+    work, config = data_work(method, spec, records, str(base)), config_of(str(base))[0]
+    return as_dict(memory_for(config, work, simulated(config, work, device), device))
 
 
 def build(method: str, settings: Mapping[str, Any]) -> TrainingSettings:
@@ -194,11 +198,11 @@ def build(method: str, settings: Mapping[str, Any]) -> TrainingSettings:
 def fit_on(config: Any, work: Work, machines: Sequence[Machine]) -> list[Fit]:
     """The run on each machine."""
     runs = {device: simulated(config, work, device) for device in sorted({one.device for one in machines})}
-    return [_one(work, runs[machine.device], machine) for machine in machines]
+    return [_one(config, work, runs[machine.device], machine) for machine in machines]
 
 
-def _one(work: Work, run: Simulated, machine: Machine) -> Fit:
-    memory = memory_for(work, run, machine.device)
+def _one(config: Any, work: Work, run: Simulated, machine: Machine) -> Fit:
+    memory = memory_for(config, work, run, machine.device, machine.memory)
     settings = work.settings
     plan = plan_of(settings, work.rows, 0, device=machine.device, share=True)
     share = plan.steps * plan.rows_per_update / len(work.rows)
@@ -214,9 +218,12 @@ def _one(work: Work, run: Simulated, machine: Machine) -> Fit:
         extra=tokens if work.method in ("dpo", "kto") else 0,
     )
     speed = cpu_tflops() if machine.device == "cpu" else None
-    return Fit(
-        machine, memory, memory.total <= machine.memory, seconds_of(flops / work.sharing.devices, machine, speed)
-    )
+    notes: tuple[str, ...] = ()
+    if (online := work.online) is not None:
+        longest = writing.longest(online, work.longest, config)
+        notes = tuple(writing.said(online, run.counts, longest, device=machine.device, room=machine.memory))
+    seconds = seconds_of(flops / work.sharing.devices, machine, speed)
+    return Fit(machine, memory, memory.total <= machine.memory, seconds, notes)
 
 
 def recipe_work(recipe: Recipe, folder: Path, step: int, asked: "Asked") -> Work:

@@ -137,7 +137,9 @@ class _Trial:
             return None
         sharing = Sharing(devices, shards=True) if devices > 1 else self.work.sharing
         changed = replace(self.work, settings=built, sharing=sharing)
-        return memory_for(changed, simulated(self.config, changed, self.machine.device), self.machine.device)
+        device = self.machine.device
+        run = simulated(self.config, changed, device)
+        return memory_for(self.config, changed, run, device, self.machine.memory)
 
     def has_room(self, changes: Sequence[_Change]) -> bool:
         """Whether weights and optimiser alone do not fill the machine."""

@@ -21,7 +21,8 @@ the maker's figure on a GPU. A stated range, not measured here."""
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """Bytes by part. `head`: logits in chunks, the head's gradients, and what the backward pass holds in flight."""
+    """Bytes by part. `head`: logits in chunks, the head's gradients, and what the backward pass holds in flight.
+    `writer`: what an engine beside the trainer takes for itself."""
 
     weights: int
     optimiser: int
@@ -30,12 +31,11 @@ class Memory:
     head: int
     cache: int
     overhead: int
+    writer: int = 0
 
     @property
     def total(self) -> int:
-        return (
-            self.weights + self.optimiser + self.gradients + self.activations + self.head + self.cache + self.overhead
-        )
+        return sum(self.parts().values())
 
     def parts(self) -> dict[str, int]:
         """By name, in order."""
@@ -54,7 +54,7 @@ ALONE = Sharing()
 
 
 def memory_of(
-    run: Simulated, *, device: str, sharing: Sharing = ALONE, sampling: int = 0, reference: int = 0
+    run: Simulated, *, device: str, sharing: Sharing = ALONE, sampling: int = 0, reference: int = 0, writer: int = 0
 ) -> Memory:
     """The worst moment of a run on one device, by part: in a backward pass, or where `sampling` bytes of keys, values
     and logits come on top of weights and optimiser, there. `reference`: a copy of the weights that is kept."""
@@ -78,18 +78,7 @@ def memory_of(
         overhead = CPU_OVERHEAD["adapter" if run.counts.trained < run.counts.parameters // 2 else "full"]
     else:
         overhead = int(CUDA_FRAGMENTS * tensors) + CUDA_CONTEXT
-    return Memory(weights, optimiser, gradients, activations, head, cache, overhead)
-
-
-def sampling_bytes(counts: Counts, *, rows: int, prompt: int, answer: int, bytes_each: int) -> int:
-    """Writing `rows` answers side by side: keys and values in buffers that grow by a quarter (`sampling/batch.py`), one
-    layer's old buffer beside its new one, and a step's logits, log-probabilities, probabilities (float32) and running
-    sums (float64) over the vocabulary."""
-    columns = prompt + max(64, prompt // 4)
-    while columns < prompt + answer:
-        columns += 1 + max(64, (columns + 1) // 4)
-    cache = cache_bytes(counts, columns * rows, bytes_each=bytes_each)
-    return cache + cache // max(1, counts.layers) + rows * counts.vocabulary * (3 * 4 + 8 + bytes_each)
+    return Memory(weights, optimiser, gradients, activations, head, cache, overhead, writer)
 
 
 def cache_bytes(counts: Counts, tokens: int, *, bytes_each: int = 2) -> int:

@@ -139,7 +139,7 @@ def _update(
 ) -> None:
     """The forwards in turn. Where all are alike, the last one alone will do, gradients waiting: with none waiting less
     is alive."""
-    if len(batches) > 1 and all(_shape(batch) == _shape(batches[0]) for batch in batches):
+    if len(batches) > 1 and all(shape_of(batch) == shape_of(batches[0]) for batch in batches):
         touched: set[int] = set()
         watch: Any = torch.Tensor.register_post_accumulate_grad_hook
         handles = [watch(p, lambda p: touched.add(id(p))) for p in trained]
@@ -157,7 +157,7 @@ def _update(
         passes.run(number, partial(loss, batch))
 
 
-def _shape(batch: Batch) -> tuple[object, ...]:
+def shape_of(batch: Batch) -> tuple[object, ...]:
     """What decides the bytes of a forward."""
     return batch.layout, len(batch.labels_N), len(batch.owner_rows), bool(batch.weights)
 

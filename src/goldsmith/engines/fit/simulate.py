@@ -26,7 +26,7 @@ from goldsmith.types.errors import BadInput
 class Counts:
     """Parameters: all, trained, those that a token goes through (a mixture's other experts left out), and those of
     embeddings and head. `vocabulary`: logits of a label, 0 for a model that ends in a number. `layers` to `head_dim`
-    are the cache's dimensions."""
+    are the cache's dimensions; `widest`: the longer side of the largest matrix of a layer."""
 
     parameters: int
     trained: int
@@ -37,6 +37,7 @@ class Counts:
     layers: int
     kv_heads: int
     head_dim: int
+    widest: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +113,9 @@ def count(model: Any) -> Counts:
         layers=int(config.num_hidden_layers),
         kv_heads=int(getattr(config, "num_key_value_heads", None) or heads),
         head_dim=int(getattr(config, "head_dim", None) or config.hidden_size // heads),
+        widest=max(
+            (max(p.shape[-2:]) for p in unique if p.ndim > 1 and p is not inside and p is not outside), default=0
+        ),
     )
 
 
@@ -167,10 +171,12 @@ def stated_rows(prompt: int, answer: int, branches: int, number: int) -> list[Ro
     return [Row((root, *leaves), f"row {n}", str(n)) for n in range(number)]
 
 
-def answered(prompts: Sequence[Row], group: int, answer: int, capacity: int) -> tuple[list[Row], list[list[int]]]:
-    """Prompts with `group` answers of `answer` tokens each, in as many rows as a forward of `capacity` tokens asks for
-    (0: one); and each prompt's rows."""
-    ids, mask = np.zeros(answer, np.int32), np.ones(answer, np.bool_)
+def answered(
+    prompts: Sequence[Row], group: int, answer: int, capacity: int, own: int | None = None
+) -> tuple[list[Row], list[list[int]]]:
+    """Prompts with `group` answers of `answer` tokens each, of which `own` are learned (None: all), in as many rows as
+    a forward of `capacity` tokens asks for (0: one); and each prompt's rows."""
+    ids, mask = np.zeros(answer, np.int32), np.arange(answer) < (answer if own is None else own)
     rows: list[Row] = []
     members: list[list[int]] = []
     for prompt in prompts:
