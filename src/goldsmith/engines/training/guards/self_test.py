@@ -96,7 +96,8 @@ def _own_logits(policy: Policy, ids_T: torch.Tensor, places_N: torch.Tensor) -> 
     model = policy.inner
     if policy.ends_in == "number":
         states: torch.Tensor = policy.decoder(input_ids=ids_T[None], use_cache=False).last_hidden_state[0]
-        return policy.head().to(states.dtype).logits(states[places_N])
+        head = policy.head().to(states.dtype)
+        return head.logits(head.raw(states[places_N]))
     if "logits_to_keep" in inspect.signature(model.forward).parameters:
         few: torch.Tensor = model(input_ids=ids_T[None], use_cache=False, logits_to_keep=places_N).logits[0]
         return few.float()
