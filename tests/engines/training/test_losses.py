@@ -70,6 +70,29 @@ def test_values_and_gradients_equal_the_formula(
         torch.testing.assert_close(a, b_.float(), rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("softcap", [None, 3.0])
+def test_blocks_of_a_chunk_give_what_the_chunk_gives(monkeypatch: pytest.MonkeyPatch, softcap: float | None) -> None:
+    found = []
+    for block_bytes in (4 * 5 * V, 2**20):  # five rows at a time of the chunk's 23, or all
+        monkeypatch.setattr(cross_entropy, "CACHE_BYTES", block_bytes)
+        hidden, weight, bias, labels = problem(True)
+        head = Head(weight, bias, softcap=softcap)
+        assert bias is not None
+        both = linear_cross_entropy(hidden, labels, head, torch.linspace(0, 1, N))
+        both = both + (linear_logprobs(hidden, labels, head) * torch.linspace(-1, 2, N)).sum()
+        found.append((both.detach(), *torch.autograd.grad(both, (hidden, weight, bias))))
+    for blocked, whole in zip(*found, strict=True):
+        torch.testing.assert_close(blocked, whole, rtol=1e-6, atol=1e-6)
+
+
+def test_a_label_whose_probability_float32_cannot_hold_has_its_loss_and_gradient() -> None:
+    hidden, weight = torch.eye(2, requires_grad=True), torch.tensor([[0.0, 0.0], [150.0, 0.0], [0.0, 70.0]])
+    loss = linear_cross_entropy(hidden, torch.tensor([0, 0]), Head(weight), torch.ones(2))
+    assert loss.item() == pytest.approx(150.0 + 70.0, rel=1e-6)  # e**-150 is zero in float32
+    (grad,) = torch.autograd.grad(loss, hidden)
+    torch.testing.assert_close(grad, torch.tensor([[150.0, 0.0], [0.0, 70.0]]))
+
+
 def test_a_frozen_head_gets_no_gradient() -> None:
     hidden, weight, _, labels = problem(False)
     frozen = Head(weight.detach())

@@ -23,7 +23,7 @@ def read_sharding(draft: Draft, devices: int, folder: Path) -> None:
     if draft.given.has("fsdp"):
         _fsdp(draft)
     if draft.given.has("fsdp_config"):
-        _fsdp_config(draft)
+        _fsdp_config(draft, folder)
 
 
 def _deepspeed(draft: Draft, given: Any, folder: Path) -> None:
@@ -52,33 +52,46 @@ def _device(given: Any) -> Any:
 
 def _read(path: Path) -> Any:
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+    except (OSError, ValueError, RecursionError):
         return None
 
 
 def _fsdp(draft: Draft) -> None:
     given = draft.given.get("fsdp")
     words = {word for part in (listed(given) or [str(given)]) for word in part.lower().split()}
-    if words & {"full_shard", "true"}:
-        _shard(draft, "fsdp", "taken", "")
-    elif "hybrid_shard" in words:
-        _shard(draft, "fsdp", "changed", "hybrid_shard keeps the whole model in every node")
-    elif words & {"shard_grad_op", "hybrid_shard_zero2"}:
-        _shard(draft, "fsdp", "changed", "shard_grad_op leaves the weights whole")
-    else:
-        draft.note("fsdp", "taken", "every process holds the model", to="parallel.shard: none")
+    _by_strategy(draft, "fsdp", words - {"auto_wrap", "offload"})
     if "offload" in words:
         draft.missing("fsdp", _STAYS, _INSTEAD)
 
 
-def _fsdp_config(draft: Draft) -> None:
-    config = draft.given.get("fsdp_config")
-    found = {str(key).removeprefix("fsdp_"): value for key, value in config.items()} if isinstance(config, dict) else {}
-    if not draft.given.has("fsdp") and found and str(found.get("reshard_after_forward", True)).lower() != "no_shard":
-        _shard(draft, "fsdp_config", "taken", "")
+def _by_strategy(draft: Draft, key: str, named: set[str]) -> None:
+    """FSDP's strategy by its name."""
+    if named & {"full_shard", "true"}:
+        _shard(draft, key, "taken", "")
+    elif "hybrid_shard" in named:
+        _shard(draft, key, "changed", "hybrid_shard keeps the whole model in every node")
+    elif named & {"shard_grad_op", "hybrid_shard_zero2"}:
+        _shard(draft, key, "changed", "shard_grad_op leaves the weights whole")
+    elif named <= {"no_shard", "false"}:
+        draft.note(key, "taken", "every process holds the model", to="parallel.shard: none")
     else:
+        draft.missing(key, "its strategy is none that FSDP has", "set parallel.shard to full, or leave it")
+
+
+def _fsdp_config(draft: Draft, folder: Path) -> None:
+    given = draft.given.get("fsdp_config")
+    config = given if isinstance(given, Mapping) else _read(folder / str(given))
+    if not isinstance(config, Mapping):
+        draft.missing("fsdp_config", "it cannot be read from here", "set parallel.shard to full, or leave it")
+        return
+    found = {str(key).removeprefix("fsdp_"): value for key, value in config.items()}
+    whole_after = found.get("reshard_after_forward", True) in (False, "false")
+    if draft.given.has("fsdp"):
         draft.note("fsdp_config", "ignored", "layer by layer, as the model lists them")
+    else:
+        named = str(found.get("sharding_strategy", "shard_grad_op" if whole_after else "full_shard")).lower()
+        _by_strategy(draft, "fsdp_config", {named})
     if truth(found.get("activation_checkpointing")):
         draft.put("fsdp_config", "activation_checkpointing", True, "activations are computed again")
     if truth(found.get("offload_params")) or truth(found.get("cpu_offload")):
