@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from goldsmith_test_records import said
 
 from goldsmith import pipeline, plugins
 from goldsmith.cli import batch_text
@@ -18,7 +19,7 @@ from goldsmith.engines.training.data.preview import Preview, preview
 from goldsmith.nano import deliveries, model_path
 from goldsmith.stages.show_batch import show_batch
 from goldsmith.types.errors import BadInput
-from goldsmith.types.record import Comparison, Conversation, Message, Origin, Record, Role, TextPart
+from goldsmith.types.record import Comparison, Conversation, Origin, Record, Role
 
 GOLDSMITH = [sys.executable, "-m", "goldsmith.cli.main"]
 RECIPE = """\
@@ -28,10 +29,6 @@ train: [{method: METHOD, settings: {batch_size: 6, SETTINGS}}]
 examine: [{eval: fit_gap, name: fit}]
 promote: {rules: [{eval: fit, metric: gap, at_most: 9.0}]}
 """
-
-
-def said(role: Role, text: str) -> Message:
-    return Message(role=role, parts=(TextPart(text=text),))
 
 
 def chat_record(number: int, answer: str) -> Record:

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from goldsmith_test_records import said
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -29,10 +30,6 @@ EXACT = settings(
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
-
-
-def said(role: str, text: str, *, trained: bool = True) -> Message:
-    return Message(role=Role(role), parts=(TextPart(text=text),), trained=trained)
 
 
 def calls(name: str, arguments: str, text: str = "", call_id: str | None = None) -> Message:

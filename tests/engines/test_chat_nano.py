@@ -4,9 +4,10 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+from goldsmith_test_records import said
 
 from goldsmith.engines.chat import Chat, open_chat
-from goldsmith.types.record import Conversation, Message, Role, TextPart, ToolCallPart, ToolResultPart, ToolSchema
+from goldsmith.types.record import Conversation, Message, Role, ToolCallPart, ToolResultPart, ToolSchema
 
 
 @pytest.fixture(scope="module")
@@ -16,10 +17,6 @@ def nano() -> Chat:
     if not (folder / "tokenizer.json").is_file():
         pytest.skip("goldsmith-nano's files are absent")
     return open_chat(folder)
-
-
-def said(role: str, text: str) -> Message:
-    return Message(role=Role(role), parts=(TextPart(text=text),))
 
 
 def test_calls_round_trip_through_its_tokens(nano: Chat) -> None:

@@ -1,12 +1,11 @@
 """GGUF files: read by transformers' own reader they compute what the model did; what llama.cpp would compute
 otherwise is refused."""
 
-import importlib.util
 import sys
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
+import goldsmith_test_families as families
 import pytest
 import torch
 
@@ -24,19 +23,7 @@ CHANGES: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.fixture(scope="module")
-def families() -> ModuleType:
-    path = Path(__file__).with_name("families.py")
-    spec = importlib.util.spec_from_file_location("goldsmith_test_families_gguf", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-def saved(families: ModuleType, name: str, folder: Path, **changes: Any) -> Path:
+def saved(name: str, folder: Path, **changes: Any) -> Path:
     wide = {"hidden_size": 64, "intermediate_size": 96, "head_dim": 16, "query_pre_attn_scalar": 16}
     if name in ("gemma2", "gemma3"):
         changes = {**wide, **changes}
@@ -52,11 +39,11 @@ def logits(model: Any, vocabulary: int) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("name", ["llama", "mistral", "qwen2", "qwen3", "qwen3_moe", "gemma2", "gemma3", "phi3"])
-def test_another_reader_computes_the_same(families: ModuleType, tmp_path: Path, name: str) -> None:
+def test_another_reader_computes_the_same(tmp_path: Path, name: str) -> None:
     """transformers undoes llama.cpp's layout by code of its own: rotary pairs, norms, stacked experts, names."""
     from transformers import AutoModelForCausalLM
 
-    base = saved(families, name, tmp_path / "base")
+    base = saved(name, tmp_path / "base")
     done = export_gguf(base, tmp_path / "m.gguf", kind="f32")
     assert done.size == (tmp_path / "m.gguf").stat().st_size > 0
     model = AutoModelForCausalLM.from_pretrained(base)
@@ -68,8 +55,8 @@ def test_another_reader_computes_the_same(families: ModuleType, tmp_path: Path, 
 
 
 @pytest.mark.parametrize("name", ["olmo2", "granite", "smollm3", "mixtral"])
-def test_files_without_another_reader_hold_what_the_model_does(families: ModuleType, tmp_path: Path, name: str) -> None:
-    base = saved(families, name, tmp_path / "base")
+def test_files_without_another_reader_hold_what_the_model_does(tmp_path: Path, name: str) -> None:
+    base = saved(name, tmp_path / "base")
     done = export_gguf(base, tmp_path / "m.gguf", kind="f32")
     reader = gguf.GGUFReader(tmp_path / "m.gguf")
     weights = sum(int(t.n_elements) for t in reader.tensors)
@@ -83,10 +70,10 @@ def test_files_without_another_reader_hold_what_the_model_does(families: ModuleT
 
 
 @pytest.mark.parametrize("kind", ["f16", "bf16", "q8_0"])
-def test_smaller_kinds_are_close(families: ModuleType, tmp_path: Path, kind: Any) -> None:
+def test_smaller_kinds_are_close(tmp_path: Path, kind: Any) -> None:
     from transformers import AutoModelForCausalLM
 
-    base = saved(families, "llama", tmp_path / "base", hidden_size=64, intermediate_size=96, head_dim=16)
+    base = saved("llama", tmp_path / "base", hidden_size=64, intermediate_size=96, head_dim=16)
     export_gguf(base, tmp_path / "m.gguf", kind=kind)
     model = AutoModelForCausalLM.from_pretrained(base)
     again = AutoModelForCausalLM.from_pretrained(tmp_path, gguf_file="m.gguf")
@@ -94,10 +81,10 @@ def test_smaller_kinds_are_close(families: ModuleType, tmp_path: Path, kind: Any
     assert 0 < (a - b).abs().mean() < 0.1 * a.std()
 
 
-def test_the_tokenizer_and_the_stops_are_in_the_file(families: ModuleType, tmp_path: Path) -> None:
+def test_the_tokenizer_and_the_stops_are_in_the_file(tmp_path: Path) -> None:
     from transformers import AutoTokenizer
 
-    base = saved(families, "gemma2", tmp_path / "base")
+    base = saved("gemma2", tmp_path / "base")
     done = export_gguf(base, tmp_path / "m.gguf", kind="f32", name="tiny")
     reader = gguf.GGUFReader(tmp_path / "m.gguf")
     tokenizer = AutoTokenizer.from_pretrained(base)
@@ -110,11 +97,11 @@ def test_the_tokenizer_and_the_stops_are_in_the_file(families: ModuleType, tmp_p
     assert reader.get_field("tokenizer.ggml.eot_token_id").contents() == turn
     assert reader.get_field("tokenizer.ggml.pre").contents() == "gpt-2"
     assert done.notes == ()
-    many = export_gguf(saved(families, "mixtral", tmp_path / "x", sliding_window=16), tmp_path / "x.gguf", kind="f32")
+    many = export_gguf(saved("mixtral", tmp_path / "x", sliding_window=16), tmp_path / "x.gguf", kind="f32")
     assert "sliding window of 16" in many.notes[0]
 
 
-def test_pieces_get_scores_that_read_alike(families: ModuleType, tmp_path: Path) -> None:
+def test_pieces_get_scores_that_read_alike(tmp_path: Path) -> None:
     """A tokenizer of sentencepiece's kind: every two neighbours whose union is a piece may merge."""
     from tokenizers import Tokenizer, decoders, models, normalizers
     from transformers import PreTrainedTokenizerFast
@@ -162,17 +149,15 @@ def test_pieces_get_scores_that_read_alike(families: ModuleType, tmp_path: Path)
     ],
 )
 def test_what_llama_cpp_would_compute_otherwise_is_refused(
-    families: ModuleType, tmp_path: Path, name: str, changes: dict[str, Any], said: str
+    tmp_path: Path, name: str, changes: dict[str, Any], said: str
 ) -> None:
     with pytest.raises(BadInput, match=said):
-        export_gguf(saved(families, name, tmp_path / "base", **changes), tmp_path / "m.gguf", kind="f32")
+        export_gguf(saved(name, tmp_path / "base", **changes), tmp_path / "m.gguf", kind="f32")
     assert not (tmp_path / "m.gguf").exists()
 
 
-def test_a_file_that_came_out_wrong_is_not_left(
-    families: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    base = saved(families, "qwen3", tmp_path / "base")
+def test_a_file_that_came_out_wrong_is_not_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    base = saved("qwen3", tmp_path / "base")
     original = gguf_file._encoded
 
     def spoilt(*args: Any) -> Any:

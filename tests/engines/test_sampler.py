@@ -7,19 +7,16 @@ from typing import Any
 
 import pytest
 import torch
+from goldsmith_test_records import said
 from transformers import AutoModelForCausalLM
 
 from goldsmith.engines.sampler import LocalAnswerer
 from goldsmith.engines.sampling.choose import Chooser, choose
 from goldsmith.engines.sampling.request import Completion, Event, Failed, Finish, Piece, Sampling
 from goldsmith.types.errors import BadInput, Unavailable
-from goldsmith.types.record import Message, Role, TextPart
+from goldsmith.types.record import Message, Role
 
 TOKENS = 24
-
-
-def said(role: Role, text: str) -> Message:
-    return Message(role=role, parts=(TextPart(text=text),))
 
 
 def asked(text: str) -> list[Message]:

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from goldsmith_test_records import said
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score
@@ -15,7 +16,7 @@ from goldsmith.engines.scripted import ScriptedAnswerer
 from goldsmith.engines.step_scores import auc_influences, first_wrong, harmonic_influences, of_answer
 from goldsmith.evals.preference_accuracy import PreferenceAccuracy
 from goldsmith.evals.step_accuracy import StepAccuracy
-from goldsmith.types.record import Comparison, Conversation, Message, Record, Role, Text, TextPart
+from goldsmith.types.record import Comparison, Conversation, Record, Role, Text
 from goldsmith.types.score import MetricResult, Unscored
 
 Labels = Sequence[bool | None]
@@ -30,10 +31,6 @@ class Steps(ScriptedAnswerer):
 
     def steps(self, items: Sequence[Any], *, delimiter: str = "\n\n") -> list[list[float]]:
         return [self.known[answer[-1].text] for _, answer, _ in items]
-
-
-def said(role: Role, text: str) -> Message:
-    return Message(role=role, parts=(TextPart(text=text),))
 
 
 def labelled(text: str, labels: Labels) -> Record:

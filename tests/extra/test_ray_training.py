@@ -1,18 +1,16 @@
 """Real Ray workers train as one process does; a lost one is made good from the last checkpoint, or told."""
 
 import builtins
-import importlib.util
 import os
 import signal
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
+import goldsmith_test_processes as helpers
 import pytest
 
 from goldsmith.engines.training.driver import run_training
@@ -20,21 +18,6 @@ from goldsmith.methods.sft import Sft
 from goldsmith.types.errors import BadInput, Unavailable
 
 ROOT = Path(__file__).parents[2]
-
-
-def _processes() -> ModuleType:
-    """The helpers that the tests of several processes share."""
-    path = ROOT / "tests/engines/training/processes.py"
-    spec = importlib.util.spec_from_file_location("goldsmith_test_processes", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-helpers = _processes()
 
 
 @pytest.fixture(scope="module")

@@ -5,12 +5,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from goldsmith_test_records import said
 from transformers.utils.chat_template_utils import render_jinja_template
 
 from goldsmith.engines.chat import Chat
 from goldsmith.engines.chat_messages import template_messages
 from goldsmith.types.errors import BadInput
-from goldsmith.types.record import Message, Role, TextPart
 
 trl = pytest.importorskip("trl")
 FOLDER = Path(trl.__file__).parent / "chat_templates"
@@ -27,10 +27,6 @@ STOPS = {
     "lfm2": "<|im_end|>",
     "nemotron_3_nano": "<|im_end|>",
 }
-
-
-def said(role: str, text: str) -> Message:
-    return Message(role=Role(role), parts=(TextPart(text=text),))
 
 
 @pytest.mark.parametrize("name", sorted(STOPS))

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from goldsmith_test_records import WORDS, preference, said
 
 from goldsmith import plugins
 from goldsmith.engines.chat import open_chat
@@ -15,23 +16,7 @@ from goldsmith.engines.training.model.loading import load_model
 from goldsmith.engines.training.model.policy import Policy
 from goldsmith.methods.dpo import Dpo
 from goldsmith.types.errors import BadInput
-from goldsmith.types.record import Comparison, Conversation, Message, Record, Role, TextPart
-
-WORDS = ("fox", "dog", "mail", "meeting", "four", "nine", "tool", "Ann")
-
-
-def said(role: str, text: str) -> Message:
-    return Message(role=Role(role), parts=(TextPart(text=text),))
-
-
-def preference(word: str) -> Record:
-    return Record(
-        content=Comparison(
-            prompt=(said("user", f"Tell me about {word}"),),
-            chosen=(said("assistant", f"yes {word}"),),
-            rejected=(said("assistant", f"no {word} no"),),
-        )
-    )
+from goldsmith.types.record import Conversation, Record
 
 
 @pytest.mark.parametrize("adapter", [{"kind": "none"}, {"kind": "lora", "rank": 8}], ids=["full", "lora"])

@@ -2,14 +2,15 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from goldsmith_test_records import WORDS, answered, said
+from goldsmith_test_rewards import Judge, vowels
 from safetensors.torch import load_file
 
 from goldsmith import plugins
@@ -19,52 +20,16 @@ from goldsmith.engines.training.guards.finite import Diverged
 from goldsmith.engines.training.model.loading import load_model
 from goldsmith.engines.training.watching import RewardGamed
 from goldsmith.types.errors import BadInput
-from goldsmith.types.record import Conversation, Message, Record, Role, TextPart
-from goldsmith.types.reward import Rewarded, Sampled, Unrewarded
+from goldsmith.types.record import Conversation, Record, Role
+from goldsmith.types.reward import Sampled
 
-WORDS = ("fox", "dog", "mail", "meeting", "four", "nine", "tool", "Ann")
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 METHODS = ("grpo", "rloo", "ppo", "raft")
 
 
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
-def said(role: str, text: str) -> Message:
-    return Message(role=Role(role), parts=(TextPart(text=text),))
-
-
 def asked(word: str) -> Record:
-    return Record(
-        content=Conversation(messages=(said("user", f"Tell me about {word}"), said("assistant", f"yes {word}"))),
-        extra=json.dumps({"word": word}),
-    )
-
-
-def vowels(sample: Sampled) -> float:
-    text = sample.answer[0].text
-    return sum(letter in "aeiou" for letter in text) / max(1, len(text))
-
-
-@dataclass
-class Judge:
-    """A reward made of a function; it keeps what it was shown."""
-
-    worth: Callable[[Sampled], float | None] = vowels
-    bounds: tuple[float, float] = (-100.0, 100.0)
-    needs_reference: bool = False
-    seen: list[Sampled] = field(default_factory=list)
-    id = "judge"
-    version = 1
-
-    def __call__(self, samples: Sequence[Sampled]) -> list[Rewarded | Unrewarded]:
-        self.seen += samples
-        values = [self.worth(sample) for sample in samples]
-        return [Unrewarded("no idea") if value is None else Rewarded(value) for value in values]
+    return answered(f"Tell me about {word}", f"yes {word}").model_copy(update={"extra": json.dumps({"word": word})})
 
 
 def job(base: Path, folder: Path, name: str, judge: Judge | None = None, **settings: Any) -> TrainingJob:

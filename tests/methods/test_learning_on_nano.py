@@ -2,13 +2,12 @@
 several turns GRPO teaches it to say what a tool answered."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-import torch
 
 from goldsmith import plugins
 from goldsmith.engines.training.driver import TrainingJob, run_training
@@ -37,15 +36,10 @@ SETTINGS: dict[str, dict[str, Any]] = {
 }
 
 
-pytestmark = pytest.mark.timeout(1500)  # wall time: about a minute of one idle core each
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = [
+    pytest.mark.usefixtures("one_thread"),
+    pytest.mark.timeout(1500),
+]  # wall time: about a minute of one idle core each
 
 
 class FirstCall:

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 import pytest
+from goldsmith_test_records import WORDS, preference, said
 
 from goldsmith import plugins
 from goldsmith.engines.chat import open_chat
@@ -17,19 +18,7 @@ from goldsmith.engines.training.model.policy import Policy
 from goldsmith.methods.dpo import Dpo
 from goldsmith.methods.kto import Kto
 from goldsmith.types.errors import BadInput
-from goldsmith.types.record import Comparison, Message, Rating, Record, Role, TextPart
-
-WORDS = ("fox", "dog", "mail", "meeting", "four", "nine", "tool", "Ann")
-
-
-def said(role: str, text: str) -> Message:
-    return Message(role=Role(role), parts=(TextPart(text=text),))
-
-
-def preference(word: str) -> Record:
-    prompt = (said("user", f"Tell me about {word}"),)
-    chosen, rejected = (said("assistant", f"yes {word}"),), (said("assistant", f"no {word} no"),)
-    return Record(content=Comparison(prompt=prompt, chosen=chosen, rejected=rejected))
+from goldsmith.types.record import Comparison, Rating, Record
 
 
 def ratings(word: str) -> list[Record]:

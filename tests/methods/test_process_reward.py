@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from goldsmith_test_records import WORDS, said
 
 from goldsmith import plugins
 from goldsmith.engines.chat import open_chat
@@ -23,14 +24,8 @@ from goldsmith.engines.training.model.policy import Policy
 from goldsmith.evals.step_accuracy import StepAccuracy
 from goldsmith.methods.process_reward import ProcessReward
 from goldsmith.types.errors import BadInput
-from goldsmith.types.record import Conversation, Message, Record, Role, TextPart
+from goldsmith.types.record import Conversation, Record
 from goldsmith.types.reward import Sampled
-
-WORDS = ("fox", "dog", "mail", "meeting", "four", "nine", "tool", "Ann")
-
-
-def said(role: str, *texts: str) -> Message:
-    return Message(role=Role(role), parts=tuple(TextPart(text=text) for text in texts))
 
 
 def stepwise(steps: list[str], labels: list[bool | None], prompt: str = "Go on") -> Record:

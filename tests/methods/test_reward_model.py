@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+from goldsmith_test_records import WORDS, preference, said
 
 from goldsmith import plugins
 from goldsmith.engines.chat import open_chat
@@ -19,26 +20,9 @@ from goldsmith.engines.training.model.saving import merge
 from goldsmith.evals.preference_accuracy import PreferenceAccuracy
 from goldsmith.methods.reward_model import RewardModel
 from goldsmith.types.errors import BadInput
-from goldsmith.types.record import Comparison, Message, Record, Role, TextPart
+from goldsmith.types.record import Comparison, Record
 from goldsmith.types.reward import Rewarded, Sampled, Unrewarded
 from goldsmith.types.score import Unscored
-
-WORDS = ("fox", "dog", "mail", "meeting", "four", "nine", "tool", "Ann")
-
-
-def said(role: str, text: str) -> Message:
-    return Message(role=Role(role), parts=(TextPart(text=text),))
-
-
-def preference(word: str, strength: str | None = None) -> Record:
-    return Record(
-        content=Comparison(
-            prompt=(said("user", f"Tell me about {word}"),),
-            chosen=(said("assistant", f"yes {word}"),),
-            rejected=(said("assistant", f"no {word} no"),),
-            strength=strength,
-        )
-    )
 
 
 def train(base: Path, folder: Path, records: list[Record], validation: list[Record] | None, **settings: Any) -> Any:

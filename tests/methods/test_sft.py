@@ -5,17 +5,14 @@ from typing import Any
 
 import pytest
 import torch
+from goldsmith_test_records import said
 
 from goldsmith import plugins
 from goldsmith.engines.chat import open_chat
 from goldsmith.engines.training.driver import TrainingJob, run_training
 from goldsmith.engines.training.model.loading import load_model
 from goldsmith.types.errors import BadInput
-from goldsmith.types.record import Conversation, Message, Record, Role, Text, TextPart
-
-
-def said(role: str, text: str) -> Message:
-    return Message(role=Role(role), parts=(TextPart(text=text),))
+from goldsmith.types.record import Conversation, Record, Text
 
 
 def greedy(model: Any, prompt: list[int], stops: frozenset[int], most: int = 30) -> list[int]:

@@ -2,11 +2,10 @@
 
 import json
 import random
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import torch
+from goldsmith_test_records import said
 
 from goldsmith import nano, plugins
 from goldsmith.engines.examining import examine
@@ -15,18 +14,13 @@ from goldsmith.engines.training.driver import TrainingJob, run_training
 from goldsmith.evals.step_accuracy import StepAccuracy
 from goldsmith.nano.tasks import generate
 from goldsmith.nano.words import Split
-from goldsmith.types.record import Conversation, Message, Record, Role, TextPart
+from goldsmith.types.record import Conversation, Record, Role
 
-pytestmark = pytest.mark.timeout(900)  # wall time: 20 seconds of one idle core each
+pytestmark = [
+    pytest.mark.usefixtures("one_thread"),
+    pytest.mark.timeout(900),
+]  # wall time: 20 seconds of one idle core each
 DEEDS = {"delivered": ("refund", "refunded"), "processing": ("cancel", "cancelled")}
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def answers(count: int, seed: int, split: Split = "train", *, shuffled: bool = False) -> list[Record]:
@@ -58,10 +52,6 @@ def answers(count: int, seed: int, split: Split = "train", *, shuffled: bool = F
         Record(content=Conversation(messages=(said(Role.USER, asked), said(Role.ASSISTANT, text))), extra=extra)
         for (asked, text, _), extra in zip(rows, [json.dumps({"labels": one}) for one in labels], strict=False)
     ]
-
-
-def said(role: Role, text: str) -> Message:
-    return Message(role=role, parts=(TextPart(text=text),))
 
 
 def learned(folder: Path, *, shuffled: bool = False) -> dict[str, float]:

@@ -1,12 +1,10 @@
-"""The tiny models of the engines' tests, a writer that says what a test tells it to, and a real server on loopback."""
+"""A writer that says what a test tells it to, and a real server on loopback."""
 
-import importlib.util
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,15 +16,6 @@ from goldsmith.types.record import Message, ToolSchema
 from goldsmith.types.trajectory import Answer
 from goldsmith.web.openai_api import ServedModel, create_app
 from goldsmith.web.serving import listen, server_for
-
-_path = Path(__file__).resolve().parents[1] / "engines" / "conftest.py"
-_spec = importlib.util.spec_from_file_location("engines_conftest", _path)
-assert _spec is not None
-assert _spec.loader is not None
-_module = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(_module)
-tiny = _module.tiny
-tiny_base = _module.tiny_base
 
 
 @dataclass

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+from goldsmith_test_records import answered, said
 from safetensors.torch import load_file
 
 from goldsmith import plugins
@@ -20,22 +21,13 @@ from goldsmith.engines.training.model.policy import Policy, open_policy
 from goldsmith.engines.training.model.saving import merge, save
 from goldsmith.methods.sft import Sft
 from goldsmith.types.errors import BadInput, Unavailable
-from goldsmith.types.record import Conversation, Message, Record, Role, TextPart
+from goldsmith.types.record import Conversation, Record
 
 IDS = torch.arange(4, 40)[None]
 
 
-def said(role: str, text: str) -> Message:
-    return Message(role=Role(role), parts=(TextPart(text=text),))
-
-
 def conversations(n: int = 8, mark: str = "") -> list[Record]:
-    return [
-        Record(
-            content=Conversation(messages=(said("user", f"What is {mark}{i}?"), said("assistant", f"It is {mark}{i}.")))
-        )
-        for i in range(n)
-    ]
+    return [answered(f"What is {mark}{i}?", f"It is {mark}{i}.") for i in range(n)]
 
 
 def rows(policy: Policy) -> list[Row]:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from goldsmith_test_records import answered, said
 
 from goldsmith.engines.chat import Chat, open_chat
 from goldsmith.engines.training.data.batches import flat_batch
@@ -19,26 +20,15 @@ from goldsmith.engines.training.guards.self_test import choose_way
 from goldsmith.engines.training.model.policy import Policy
 from goldsmith.methods.sft import Sft
 from goldsmith.types.errors import BadInput
-from goldsmith.types.record import Comparison, Conversation, Message, Record, Role, TextPart, ToolCallPart, ToolSchema
+from goldsmith.types.record import Comparison, Conversation, Message, Record, Role, ToolCallPart, ToolSchema
 
 ADD = ToolSchema(
     name="add", definition='{"name": "add", "parameters": {"type": "object", "properties": {"a": {"type": "integer"}}}}'
 )
 
 
-def said(role: str, text: str, trained: bool = True) -> Message:
-    return Message(role=Role(role), parts=(TextPart(text=text),), trained=trained)
-
-
 def conversations(n: int = 6) -> list[Record]:
-    return [
-        Record(
-            content=Conversation(
-                messages=(said("user", f"What is {'two plus ' * (1 + i % 5)}two?"), said("assistant", f"It is {i}."))
-            )
-        )
-        for i in range(n)
-    ]
+    return [answered(f"What is {'two plus ' * (1 + i % 5)}two?", f"It is {i}.") for i in range(n)]
 
 
 def rows_of(chat: Chat) -> list[Row]:

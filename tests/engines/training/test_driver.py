@@ -1,7 +1,6 @@
 """Whole runs: repeatable to the byte, resumable after a kill, loud when something is wrong."""
 
 import hashlib
-import json
 import os
 import signal
 import subprocess
@@ -11,8 +10,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import goldsmith_test_processes as processes
 import pytest
 import torch
+from goldsmith_test_processes import lines
+from goldsmith_test_records import answered, said, yes_over_no
 
 from goldsmith.engines.training import driver
 from goldsmith.engines.training.checkpointing import folders
@@ -23,73 +25,27 @@ from goldsmith.engines.training.model.saving import merge
 from goldsmith.methods.dpo import Dpo
 from goldsmith.methods.sft import Sft
 from goldsmith.types.errors import BadInput, Unavailable
-from goldsmith.types.record import Comparison, Conversation, Message, Record, Role, TextPart
+from goldsmith.types.record import Conversation, Record
 
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """A forked child may not use a parent's thread pool, and equal bytes need equal numbers of threads."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 LORA = {"kind": "lora", "rank": 4, "dropout": 0.1}
 
 
-def said(role: str, text: str) -> Message:
-    return Message(role=Role(role), parts=(TextPart(text=text),))
-
-
 def conversations(n: int = 24) -> list[Record]:
     """Questions of different lengths with short answers."""
-    return [
-        Record(
-            content=Conversation(
-                messages=(said("user", f"What is {'quick ' * (i % 4)}{i}?"), said("assistant", f"It is {i}, {i}."))
-            )
-        )
-        for i in range(n)
-    ]
-
-
-def comparisons(n: int = 12) -> list[Record]:
-    return [
-        Record(
-            content=Comparison(
-                prompt=(said("user", f"Say {i}"),),
-                chosen=(said("assistant", f"yes, {i}"),),
-                rejected=(said("assistant", "no" * (1 + i % 3)),),
-            )
-        )
-        for i in range(n)
-    ]
+    return [answered(f"What is {'quick ' * (i % 4)}{i}?", f"It is {i}, {i}.") for i in range(n)]
 
 
 def job(base: Path, folder: Path, method: Any = None, **changes: Any) -> TrainingJob:
-    settings: dict[str, Any] = {
-        "method": method or Sft(learning_rate=5e-3, batch_size=4, max_steps=6, checkpoint_every=2),
-        "base": str(base),
-        "records": conversations(),
-        "output_dir": folder / "out",
-        "scratch_dir": folder / "scratch",
-        "seed": 3,
-        "progress": False,
-        "device": "cpu",
-    }
-    return TrainingJob(**(settings | changes))
+    method = method or Sft(learning_rate=5e-3, batch_size=4, max_steps=6, checkpoint_every=2)
+    return processes.job(base, folder, method, **{"records": conversations(), **changes})
 
 
 def weights(folder: Path) -> str:
     path = next(folder.glob("*.safetensors"))
     return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
-def lines(path: Path) -> list[dict[str, Any]]:
-    """The metrics without the clock."""
-    found = [json.loads(line) for line in path.read_text().splitlines()]
-    return [{k: v for k, v in line.items() if k != "seconds"} for line in found]
 
 
 METHODS: list[Any] = [
@@ -101,7 +57,7 @@ METHODS: list[Any] = [
 
 @pytest.mark.parametrize("method", METHODS, ids=["sft-lora", "sft-full", "dpo-full"])
 def test_same_job_twice_gives_the_same_bytes(tiny_base: Path, tmp_path: Path, method: Any) -> None:
-    records = conversations() + comparisons()
+    records = conversations() + yes_over_no(12)
     first = run_training(job(tiny_base, tmp_path / "a", method, records=records))
     second = run_training(job(tiny_base, tmp_path / "b", method, records=records))
     other = run_training(job(tiny_base, tmp_path / "c", method, records=records, seed=4))
@@ -238,7 +194,7 @@ def test_bad_rows_are_named(tiny_base: Path, tmp_path: Path) -> None:
         run_training(job(tiny_base, tmp_path, records=records, row_names=["a:1", "a:2", "a:3"]))
     assert caught.value.where == "a:2"
     with pytest.raises(BadInput, match="none of the 12 records"):
-        run_training(job(tiny_base, tmp_path, records=comparisons()))
+        run_training(job(tiny_base, tmp_path, records=yes_over_no(12)))
 
 
 def test_missing_and_damaged_bases(tiny: Any, tmp_path: Path) -> None:
@@ -356,7 +312,7 @@ def test_dpo_on_the_adapter_that_sft_made(tiny_base: Path, tmp_path: Path) -> No
         job(tiny_base, tmp_path / "sft", Sft(learning_rate=5e-3, batch_size=4, max_steps=3, adapter=LORA))
     )
     method = Dpo(learning_rate=5e-3, batch_size=4, max_steps=4, adapter=LORA)
-    second = run_training(job(first.model_dir, tmp_path / "dpo", method, records=comparisons()))
+    second = run_training(job(first.model_dir, tmp_path / "dpo", method, records=yes_over_no(12)))
     start = lines(second.metrics_file)[0]
     assert start["loss"] == pytest.approx(0.6931, abs=1e-3)  # the reference is the SFT model, not its base
     assert second.base == str(first.model_dir)

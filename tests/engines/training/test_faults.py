@@ -13,7 +13,7 @@ import resource
 import shutil
 import signal
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,8 @@ from typing import Any
 import pytest
 import torch
 import torch.distributed as dist
+from goldsmith_test_records import answered, compared, said
+from goldsmith_test_rewards import Judge
 from safetensors.torch import load_file, save_file
 
 from goldsmith import plugins
@@ -35,19 +37,12 @@ from goldsmith.engines.training.model.policy import Policy
 from goldsmith.engines.training.optimizer import Optimizer
 from goldsmith.engines.training.reinforcement import generate, playing
 from goldsmith.types.errors import BadInput, GoldsmithError, Tampered, Unavailable
-from goldsmith.types.record import Comparison, Conversation, Message, Record, Role, TextPart
-from goldsmith.types.reward import Rewarded, Sampled, Unrewarded
+from goldsmith.types.record import Comparison, Conversation, Record
+from goldsmith.types.reward import Sampled
+
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 DOCS = Path(__file__).resolve().parents[3] / "docs" / "concepts" / "guards.md"
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """A forked child may not use a parent's thread pool, and equal bytes need equal numbers of threads."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 # ---- the runs ----------------------------------------------------------------------------------------------------
@@ -64,37 +59,13 @@ METHODS: dict[str, dict[str, Any]] = {
 }
 
 
-def said(role: str, text: str) -> Message:
-    return Message(role=Role(role), parts=(TextPart(text=text),))
-
-
 def records(n: int = 24) -> list[Record]:
     """Conversations and comparisons; each method takes its own."""
     found = []
     for i in range(n):
-        asked = (said("user", f"What is {'quick ' * (i % 4)}{i}?"),)
-        answer = said("assistant", f"It is {i}, {i}.")
-        found += [
-            Record(content=Conversation(messages=(*asked, answer))),
-            Record(
-                content=Comparison(prompt=asked, chosen=(answer,), rejected=(said("assistant", "no" * (1 + i % 3)),))
-            ),
-        ]
+        question, answer = f"What is {'quick ' * (i % 4)}{i}?", f"It is {i}, {i}."
+        found += [answered(question, answer), compared(question, answer, "no" * (1 + i % 3))]
     return found
-
-
-@dataclass
-class Judge:
-    """A reward: the share of vowels, unless it is told something else."""
-
-    worth: Callable[[Sampled], float] = lambda one: sum(c in "aeiou" for c in one.answer[0].text) / 10
-    bounds: tuple[float, float] = (-100.0, 100.0)
-    needs_reference: bool = False
-    id = "judge"
-    version = 1
-
-    def __call__(self, samples: Sequence[Sampled]) -> list[Rewarded | Unrewarded]:
-        return [Rewarded(self.worth(one)) for one in samples]
 
 
 @dataclass

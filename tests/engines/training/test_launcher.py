@@ -5,11 +5,9 @@ import os
 import pickle
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import torch
 from goldsmith_test_processes import METHODS, job, same
 
 from goldsmith.engines.training.driver import run_training
@@ -21,14 +19,10 @@ MEETING = {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "2", "MASTER_ADDR": "12
 
 
 @pytest.fixture(autouse=True)
-def nothing_set(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def nothing_set(monkeypatch: pytest.MonkeyPatch, one_thread: None) -> None:
     for name in list(os.environ):
         if name in MEETING or name.startswith("ACCELERATE_"):
             monkeypatch.delenv(name)
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def said(monkeypatch: pytest.MonkeyPatch, **variables: str) -> None:

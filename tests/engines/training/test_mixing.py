@@ -1,14 +1,16 @@
 """Replay and anchors: the stated share in every update, each part's loss apart, and a bound on what is forgotten."""
 
-import json
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import goldsmith_test_processes as processes
 import numpy as np
 import pytest
 import torch
+from goldsmith_test_processes import lines
+from goldsmith_test_records import answered, compared
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -21,19 +23,18 @@ from goldsmith.methods.dpo import Dpo
 from goldsmith.methods.grpo import Grpo
 from goldsmith.methods.sft import Sft
 from goldsmith.types.errors import BadInput
-from goldsmith.types.record import Comparison, Conversation, Message, Origin, Record, Role, TextPart
+from goldsmith.types.record import Origin, Record
 
 REPLAY = {"part": "replay", "sources": ["old"], "share": 0.25}
 ANCHORS = {"part": "anchors", "sources": ["safe"], "share": 0.25}
 
 
-def said(role: str, text: str) -> Message:
-    return Message(role=Role(role), parts=(TextPart(text=text),))
-
-
 def record(source: str, question: str, answer: str) -> Record:
-    content = Conversation(messages=(said("user", question), said("assistant", answer)))
-    return Record(content=content, origin=Origin(source=source))
+    return from_source(source, answered(question, answer))
+
+
+def from_source(source: str, record: Record) -> Record:
+    return record.model_copy(update={"origin": Origin(source=source)})
 
 
 def records() -> list[Record]:
@@ -48,23 +49,7 @@ def method(**changes: Any) -> Sft:
 
 
 def job(base: Path, folder: Path, how: Any, data: list[Record] | None = None) -> TrainingJob:
-    return TrainingJob(
-        method=how,
-        base=str(base),
-        records=records() if data is None else data,
-        output_dir=folder / "out",
-        scratch_dir=folder / "scratch",
-        seed=3,
-        progress=False,
-        device="cpu",
-    )
-
-
-def lines(path: Path) -> list[dict[str, Any]]:
-    return [
-        {k: v for k, v in json.loads(line).items() if k != "seconds"}
-        for line in path.read_text(encoding="utf-8").splitlines()
-    ]
+    return processes.job(base, folder, how, records=data or records())
 
 
 shares = st.lists(st.sampled_from([0.05, 0.1, 0.15, 0.2, 0.25, 0.3]), min_size=1, max_size=2)
@@ -190,17 +175,7 @@ def test_more_replay_keeps_more(learned: Path, tmp_path: Path) -> None:
 
 
 def test_preferences_are_mixed_too(tiny_base: Path, tmp_path: Path) -> None:
-    pairs = [
-        Record(
-            content=Comparison(
-                prompt=(said("user", f"Say {i}"),),
-                chosen=(said("assistant", f"yes, {i}"),),
-                rejected=(said("assistant", "no"),),
-            ),
-            origin=Origin(source="new" if i % 3 else "old"),
-        )
-        for i in range(24)
-    ]
+    pairs = [from_source("new" if i % 3 else "old", compared(f"Say {i}", f"yes, {i}", "no")) for i in range(24)]
     how = Dpo(batch_size=4, max_steps=2, mix=[REPLAY], validation_share=0.3, learning_rate=1e-3)
     update = lines(run_training(job(tiny_base, tmp_path, how, pairs)).metrics_file)[1]
     assert update["loss"] == pytest.approx(0.75 * update["loss/main"] + 0.25 * update["loss/replay"])

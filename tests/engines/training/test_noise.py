@@ -8,52 +8,21 @@ from typing import Any
 
 import pytest
 import torch
-from goldsmith_test_processes import same, together
+from goldsmith_test_processes import job, opened, same, together
+from goldsmith_test_records import short_and_long, yes_over_no
 from pydantic import ValidationError
 
-from goldsmith.engines.chat import open_chat
 from goldsmith.engines.training.data.batches import Batch, Plan, flat_batch
 from goldsmith.engines.training.data.rows import Row
 from goldsmith.engines.training.driver import TrainingJob, run_training, train_until
 from goldsmith.engines.training.model.noise import noise_of, seed_of
-from goldsmith.engines.training.model.policy import Policy, open_policy
+from goldsmith.engines.training.model.policy import Policy
 from goldsmith.methods.dpo import Dpo
 from goldsmith.methods.grpo import Grpo
 from goldsmith.methods.sft import Sft
-from goldsmith.types.record import Comparison, Conversation, Message, Record, Role, TextPart
 
 ALPHA = 7.0
 CPU = torch.device("cpu")
-
-
-def said(role: str, text: str) -> Message:
-    return Message(role=Role(role), parts=(TextPart(text=text),))
-
-
-def conversations() -> list[Record]:
-    return [
-        Record(content=Conversation(messages=(said("user", f"Say {i}"), said("assistant", "so it is " * (i + 1)))))
-        for i in range(6)
-    ]
-
-
-def comparisons() -> list[Record]:
-    return [
-        Record(
-            content=Comparison(
-                prompt=(said("user", f"Say {i}"),),
-                chosen=(said("assistant", f"yes, {i}"),),
-                rejected=(said("assistant", "no " * (1 + i % 3)),),
-            )
-        )
-        for i in range(6)
-    ]
-
-
-def opened(base: Path, method: Any, records: Sequence[Record]) -> tuple[Policy, list[Row]]:
-    chat = open_chat(str(base))
-    rows = [method.encode(chat, record, str(i), str(i)) for i, record in enumerate(records)]
-    return open_policy(str(base), chat, method, seed=1), rows
 
 
 def updated(rows: Sequence[Row], capacity: int, step: int = 0, seed: int = 3) -> tuple[Batch, ...]:
@@ -71,7 +40,7 @@ def by_row(policy: Policy, batches: Sequence[Batch]) -> dict[int, torch.Tensor]:
 
 
 def test_the_noise_is_uniform_within_alpha_over_the_root_of_the_rows_own_length(tiny_base: Path) -> None:
-    _, rows = opened(tiny_base, Sft(), conversations())
+    _, rows = opened(tiny_base, Sft(), short_and_long())
     (batch,) = updated(rows, 4000)
     noise = noise_of(batch, ALPHA, 64, CPU)
     assert noise.shape == (batch.tokens, 64)
@@ -89,7 +58,7 @@ def test_the_noise_is_uniform_within_alpha_over_the_root_of_the_rows_own_length(
 
 @pytest.mark.parametrize("way", ["flat", "packed", "padded"])
 def test_packed_rows_have_the_noise_of_the_row_alone_in_every_way(tiny_base: Path, way: Any) -> None:
-    policy, rows = opened(tiny_base, Sft(neftune_alpha=ALPHA), conversations())
+    policy, rows = opened(tiny_base, Sft(neftune_alpha=ALPHA), short_and_long())
     policy.take("padded")
     alone = by_row(policy, [replace(flat_batch(rows, [i]), draw=(3, 0)) for i in range(len(rows))])
     policy.take(way)
@@ -103,7 +72,7 @@ def test_one_row_equals_a_plain_formula_and_transformers_own_hook(tiny_base: Pat
     """Same seed, same draws, float32 throughout."""
     from transformers.integrations.neftune import neftune_post_forward_hook
 
-    policy, rows = opened(tiny_base, Sft(neftune_alpha=ALPHA), conversations())
+    policy, rows = opened(tiny_base, Sft(neftune_alpha=ALPHA), short_and_long())
     (batch,) = Plan((rows[4],), 3, 1, 1, 0, 1).update(0).batches
     ours = policy.logprobs(batch)
     length = batch.tokens + 1
@@ -111,7 +80,7 @@ def test_one_row_equals_a_plain_formula_and_transformers_own_hook(tiny_base: Pat
     labels, places = batch.labels_N, batch.predictors_N
     seed = seed_of((3, 0), 0, 0)
 
-    plain, _ = opened(tiny_base, Sft(), conversations()[:1])
+    plain, _ = opened(tiny_base, Sft(), short_and_long()[:1])
     table = plain.inner.get_input_embeddings()
     torch.manual_seed(seed)
     size = ALPHA / math.sqrt(length * table.weight.shape[1])
@@ -131,8 +100,8 @@ def test_one_row_equals_a_plain_formula_and_transformers_own_hook(tiny_base: Pat
 
 
 def test_no_noise_without_a_gradient_nor_in_batches_that_are_not_learnt_from(tiny_base: Path) -> None:
-    policy, rows = opened(tiny_base, Sft(neftune_alpha=ALPHA), conversations())
-    plain, _ = opened(tiny_base, Sft(), conversations())
+    policy, rows = opened(tiny_base, Sft(neftune_alpha=ALPHA), short_and_long())
+    plain, _ = opened(tiny_base, Sft(), short_and_long())
     (learnt,) = updated(rows, 4000)
     (watched,) = Plan(tuple(rows), 3, 6, 2, 4000, 2, share=False).over(rows)
     wanted = plain.logprobs(watched)
@@ -143,7 +112,7 @@ def test_no_noise_without_a_gradient_nor_in_batches_that_are_not_learnt_from(tin
 
 
 def test_each_step_seed_row_and_branch_has_noise_of_its_own(tiny_base: Path) -> None:
-    policy, rows = opened(tiny_base, Dpo(neftune_alpha=ALPHA), comparisons())
+    policy, rows = opened(tiny_base, Dpo(neftune_alpha=ALPHA), yes_over_no())
     policy.take("flat")
     assert not policy.shares
     batches = updated(rows, 4000)
@@ -163,20 +132,19 @@ def test_each_step_seed_row_and_branch_has_noise_of_its_own(tiny_base: Path) -> 
 def test_a_run_is_repeatable_differs_from_one_without_and_goes_on_as_if_never_stopped(
     tiny_base: Path, tmp_path: Path, method: Any
 ) -> None:
-    records = conversations() if method is Sft else comparisons()
+    records = short_and_long() if method is Sft else yes_over_no()
 
-    def job(name: str, **settings: Any) -> TrainingJob:
+    def made(name: str, **settings: Any) -> TrainingJob:
         built = method(learning_rate=5e-3, batch_size=2, max_steps=6, checkpoint_every=2, **settings)
-        folder = tmp_path / name
-        return TrainingJob(built, str(tiny_base), records, folder / "out", folder / "s", progress=False, device="cpu")
+        return job(tiny_base, tmp_path / name, built, records=records)
 
     def weights(path: Path) -> bytes:
         return (path / "model.safetensors").read_bytes()
 
-    noisy = run_training(job("noisy", neftune_alpha=ALPHA))
-    assert weights(run_training(job("again", neftune_alpha=ALPHA)).model_dir) == weights(noisy.model_dir)
-    assert weights(run_training(job("plain")).model_dir) != weights(noisy.model_dir)
-    stopped = job("stopped", neftune_alpha=ALPHA)
+    noisy = run_training(made("noisy", neftune_alpha=ALPHA))
+    assert weights(run_training(made("again", neftune_alpha=ALPHA)).model_dir) == weights(noisy.model_dir)
+    assert weights(run_training(made("plain")).model_dir) != weights(noisy.model_dir)
+    stopped = made("stopped", neftune_alpha=ALPHA)
     train_until(stopped, 3)
     assert weights(run_training(stopped).model_dir) == weights(noisy.model_dir)
 
@@ -185,11 +153,8 @@ def test_packing_does_not_change_a_noisy_run(tiny_base: Path, tmp_path: Path) ->
     losses = []
     for packing in ("best_fit", "off"):
         built = Sft(learning_rate=5e-3, batch_size=3, max_steps=6, packing=packing, neftune_alpha=ALPHA)
-        folder = tmp_path / packing
-        job = TrainingJob(
-            built, str(tiny_base), conversations(), folder / "o", folder / "s", progress=False, device="cpu"
-        )
-        losses.append(run_training(job).final_loss)
+        training = job(tiny_base, tmp_path / packing, built, records=short_and_long())
+        losses.append(run_training(training).final_loss)
     assert losses[0] == pytest.approx(losses[1], rel=1e-4)
 
 
@@ -204,8 +169,7 @@ def test_two_processes_draw_the_noise_of_one(tiny_base: Path, tmp_path: Path) ->
     )
 
     def run(name: str) -> Any:
-        where = {"output_dir": tmp_path / name / "out", "scratch_dir": tmp_path / name / "scratch"}
-        return run_training(TrainingJob(method, str(tiny_base), conversations(), **where, progress=False, device="cpu"))
+        return run_training(job(tiny_base, tmp_path / name, method, records=short_and_long()))
 
     run("one")
     together(2, tmp_path / "meet", lambda: run("two"))

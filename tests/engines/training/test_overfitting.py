@@ -2,12 +2,11 @@
 
 import json
 import random
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
+from goldsmith_test_records import answered, said
 
 from goldsmith.engines.training.driver import TrainingJob, TrainingOutcome, run_training
 from goldsmith.engines.training.guards.overfitting import judged, shares
@@ -17,49 +16,35 @@ from goldsmith.methods.dpo import Dpo
 from goldsmith.methods.kto import Kto
 from goldsmith.methods.sft import Sft
 from goldsmith.types.errors import BadInput
-from goldsmith.types.record import Comparison, Conversation, Message, Rating, Record, Role, TextPart
+from goldsmith.types.record import Comparison, Conversation, Rating, Record
+
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 LETTERS = "bdfgklmnprst"
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
-def said(role: str, text: str) -> Message:
-    return Message(role=Role(role), parts=(TextPart(text=text),))
 
 
 def word(draw: random.Random) -> str:
     return "".join(draw.choice(LETTERS) + draw.choice("aeiou") for _ in range(3))
 
 
-def asked(question: str, answer: str) -> Record:
-    return Record(content=Conversation(messages=(said("user", question), said("assistant", answer))))
-
-
 def by_heart(n: int = 48) -> list[Record]:
     """Answers that follow from nothing."""
     draw = random.Random(1)
-    return [asked(f"please say where the {word(draw)} is", f"{word(draw)} {word(draw)}") for _ in range(n)]
+    return [answered(f"please say where the {word(draw)} is", f"{word(draw)} {word(draw)}") for _ in range(n)]
 
 
 def by_opener(n: int = 96) -> list[Record]:
     """Answers that follow from the first word alone."""
     draw = random.Random(2)
     firsts = (("Can you ", "no no no"), ("Could you ", "yes yes yes"))
-    return [asked(f"{a}say the {word(draw)}?", b) for i in range(n) for a, b in [firsts[i % 2]]]
+    return [answered(f"{a}say the {word(draw)}?", b) for i in range(n) for a, b in [firsts[i % 2]]]
 
 
 def by_meaning(n: int = 96) -> list[Record]:
     """Answers that follow from a word of the question, wherever and however it is asked."""
     draw = random.Random(3)
     return [
-        asked(f"please tell about {('fox', 'dog')[i % 2]} and {word(draw)}", ("no no no", "yes yes yes")[i % 2])
+        answered(f"please tell about {('fox', 'dog')[i % 2]} and {word(draw)}", ("no no no", "yes yes yes")[i % 2])
         for i in range(n)
     ]
 

@@ -5,7 +5,6 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,14 +24,7 @@ from goldsmith.methods.sft import Sft
 from goldsmith.types.errors import BadInput, Unavailable
 from goldsmith.types.record import Conversation, Origin
 
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """A forked child may not use a parent's thread pool."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.mark.parametrize("name", list(METHODS))
@@ -135,12 +127,13 @@ def test_a_forward_that_fails_in_one_process_stops_all_and_is_named(tiny_base: P
     assert not (tmp_path / "run" / "out").exists()
 
 
-def test_a_loss_that_is_no_number_in_one_process_stops_all(tiny_base: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("shard", ["none", "full"])
+def test_a_loss_that_is_no_number_in_one_process_stops_all(tiny_base: Path, tmp_path: Path, shard: str) -> None:
     def work() -> Any:
         if parallel.here().rank == 1:
             plain = Sft._loss
             Sft._loss = lambda *args: (plain(*args)[0] * float("nan"), {})  # type: ignore[method-assign]
-        return run_training(job(tiny_base, tmp_path / "run", METHODS["sft-lora"]))
+        return run_training(job(tiny_base, tmp_path / "run", METHODS["sft-lora"], shard=shard))
 
     found = together(2, tmp_path / "meet", work)
     assert [one["error"] for one in found] == [Diverged.__name__] * 2

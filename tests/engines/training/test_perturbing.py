@@ -4,6 +4,7 @@ import json
 import re
 
 import pytest
+from goldsmith_test_records import answered, said
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -16,17 +17,8 @@ from goldsmith.types.record import (
     Record,
     Role,
     Text,
-    TextPart,
     ToolCallPart,
 )
-
-
-def said(role: str, text: str) -> Message:
-    return Message(role=Role(role), parts=(TextPart(text=text),))
-
-
-def asked(question: str, answer: str) -> Record:
-    return Record(content=Conversation(messages=(said("user", question), said("assistant", answer))))
 
 
 def turns(record: Record) -> list[str]:
@@ -38,7 +30,7 @@ def questions(question: str, answer: str, seeds: int = 40) -> set[str]:
     """What the question becomes under many seeds; the answer always stays."""
     found = set()
     for seed in range(seeds):
-        one = perturbed(asked(question, answer), seed)
+        one = perturbed(answered(question, answer), seed)
         if one is not None:
             assert turns(one.record)[1] == answer
             found.add(turns(one.record)[0])
@@ -50,7 +42,7 @@ def test_each_kind_of_change_is_made_and_named() -> None:
     for seed in range(40):
         for begins in ("Explain", "Whatever"):
             question = f"{begins} how difficult problems are usually solved in quiet rooms."
-            one = perturbed(asked(question, "Slowly."), seed)
+            one = perturbed(answered(question, "Slowly."), seed)
             assert one is not None
             assert turns(one.record)[0] != question
             seen.update(one.kinds)
@@ -58,7 +50,7 @@ def test_each_kind_of_change_is_made_and_named() -> None:
 
 
 def test_the_same_seed_and_record_give_the_same_and_others_differ() -> None:
-    record = asked("Explain how difficult problems are usually solved in quiet rooms.", "Slowly.")
+    record = answered("Explain how difficult problems are usually solved in quiet rooms.", "Slowly.")
     assert perturbed(record, 1) == perturbed(record, 1)
     assert len({str(perturbed(record, seed)) for seed in range(10)}) > 3
 
@@ -109,7 +101,9 @@ def test_what_an_answer_repeats_stays() -> None:
 
 def options(question: str, answer: str) -> list[tuple[str, str]]:
     """Questions and answers in which options were moved."""
-    found = [one for seed in range(40) if (one := perturbed(asked(question, answer), seed)) and "options" in one.kinds]
+    found = [
+        one for seed in range(40) if (one := perturbed(answered(question, answer), seed)) and "options" in one.kinds
+    ]
     return [(turns(one.record)[0], turns(one.record)[1]) for one in found]
 
 
@@ -158,15 +152,15 @@ def test_comparisons_and_ratings_change_their_prompt_alone() -> None:
 
 def test_what_has_no_harmless_change_is_left_alone() -> None:
     assert perturbed(Record(content=Text(text="Perhaps difficult.")), 0) is None
-    assert perturbed(asked("你好吗？", "好"), 0) is None
-    assert perturbed(asked("", "nothing"), 0) is None
-    assert perturbed(asked("4711", "4712"), 0) is None
+    assert perturbed(answered("你好吗？", "好"), 0) is None
+    assert perturbed(answered("", "nothing"), 0) is None
+    assert perturbed(answered("4711", "4712"), 0) is None
 
 
 @settings(deadline=None, max_examples=200)
 @given(st.text(max_size=300), st.text(max_size=60), st.integers(0, 5))
 def test_any_text_gives_an_answer_as_long_and_keeps_its_digits(question: str, answer: str, seed: int) -> None:
-    one = perturbed(asked(question, answer), seed)
+    one = perturbed(answered(question, answer), seed)
     if one is None:
         return
     changed, said_then = turns(one.record)
@@ -182,7 +176,7 @@ def test_long_hostile_text_is_done_in_time() -> None:
 
     begun = time.process_time()
     for text in ("A) a\n" * 20_000, '"' * 99_999, "perhaps " * 9_000, "(" * 99_999, "`" * 99_999, "a@" * 50_000):
-        perturbed(asked(text, "A"), 0)
+        perturbed(answered(text, "A"), 0)
     assert time.process_time() - begun < 10
 
 

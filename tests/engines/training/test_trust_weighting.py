@@ -7,50 +7,20 @@ from typing import Any
 
 import pytest
 import torch
+from goldsmith_test_processes import job, opened
+from goldsmith_test_records import short_and_long, yes_over_no
 
-from goldsmith.engines.chat import open_chat
 from goldsmith.engines.training import updating
 from goldsmith.engines.training.data.batches import Plan
 from goldsmith.engines.training.data.rows import Row
-from goldsmith.engines.training.driver import TrainingJob, run_training
-from goldsmith.engines.training.model.policy import Policy, open_policy
+from goldsmith.engines.training.driver import run_training
+from goldsmith.engines.training.model.policy import Policy
 from goldsmith.methods.dpo import Dpo
 from goldsmith.methods.sft import Sft
 from goldsmith.trust.records import record_digest
 from goldsmith.types.errors import BadInput
-from goldsmith.types.record import Comparison, Conversation, Message, Record, Role, TextPart
 
 WEIGHTS = (1.0, 0.1, 0.5, 0.75, 1.0, 0.3)
-
-
-def said(role: str, text: str) -> Message:
-    return Message(role=Role(role), parts=(TextPart(text=text),))
-
-
-def conversations() -> list[Record]:
-    return [
-        Record(content=Conversation(messages=(said("user", f"Say {i}"), said("assistant", "so it is " * (i + 1)))))
-        for i in range(6)
-    ]
-
-
-def comparisons() -> list[Record]:
-    return [
-        Record(
-            content=Comparison(
-                prompt=(said("user", f"Say {i}"),),
-                chosen=(said("assistant", f"yes, {i}"),),
-                rejected=(said("assistant", "no" * (1 + i % 3)),),
-            )
-        )
-        for i in range(6)
-    ]
-
-
-def opened(base: Path, method: Any, records: Sequence[Record]) -> tuple[Policy, list[Row]]:
-    chat = open_chat(str(base))
-    rows = [method.encode(chat, record, str(i), str(i)) for i, record in enumerate(records)]
-    return open_policy(str(base), chat, method, seed=1), rows
 
 
 def gradients(policy: Policy) -> torch.Tensor:
@@ -66,7 +36,7 @@ def weighted(rows: Sequence[Row]) -> tuple[Row, ...]:
 
 @pytest.mark.parametrize("capacity", [0, 30, 500])
 def test_sft_is_the_weighted_mean_over_tokens_however_it_is_packed(tiny_base: Path, capacity: int) -> None:
-    policy, rows = opened(tiny_base, Sft(), conversations())
+    policy, rows = opened(tiny_base, Sft(), short_and_long())
     total, sums = 0.0, torch.zeros(())
     for weight, row in zip(WEIGHTS, rows, strict=True):
         (batch,) = Plan((row,), 0, 1, 1, 0, 1).update(0).batches
@@ -88,7 +58,7 @@ def test_sft_is_the_weighted_mean_over_tokens_however_it_is_packed(tiny_base: Pa
 @pytest.mark.parametrize("capacity", [0, 60, 500])
 def test_preferences_are_the_weighted_mean_over_pairs(tiny_base: Path, capacity: int) -> None:
     method = Dpo()
-    policy, rows = opened(tiny_base, method, comparisons())
+    policy, rows = opened(tiny_base, method, yes_over_no())
     plan = Plan(weighted(rows), 0, 6, 1, capacity, 2, share=policy.shares)
     known = method.prepare(policy, rows, plan)
     known = {key: (chosen - 1.0, rejected + 2.0 * int(key)) for key, (chosen, rejected) in known.items()}
@@ -102,23 +72,11 @@ def test_preferences_are_the_weighted_mean_over_pairs(tiny_base: Path, capacity:
 
 def run(base: Path, folder: Path, trust: dict[str, float] | None, **settings: Any) -> Any:
     how = {"learning_rate": 5e-3, "batch_size": 6, "max_steps": 2, "trust_weighting": True}
-    return run_training(
-        TrainingJob(
-            method=Sft(**{**how, **settings}),
-            base=str(base),
-            records=conversations(),
-            output_dir=folder / "out",
-            scratch_dir=folder / "scratch",
-            seed=3,
-            trust=trust,
-            progress=False,
-            device="cpu",
-        )
-    )
+    return run_training(job(base, folder, Sft(**{**how, **settings}), records=short_and_long(), trust=trust))
 
 
 def test_weights_count_only_beside_each_other_and_never_vanish(tiny_base: Path, tmp_path: Path) -> None:
-    digests = [record_digest(record) for record in conversations()]
+    digests = [record_digest(record) for record in short_and_long()]
     plain = run(tiny_base, tmp_path / "plain", {})
     even = run(tiny_base, tmp_path / "even", dict.fromkeys(digests, 0.5))
     floor = run(tiny_base, tmp_path / "floor", dict.fromkeys(digests, 0.0))

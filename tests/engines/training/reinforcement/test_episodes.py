@@ -3,7 +3,7 @@ in them comes to life, and a tool that fails or hangs is neither good nor bad.""
 
 import json
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from goldsmith_test_processes import LORA, curve, same, together
+from goldsmith_test_rewards import Judge
 
 from goldsmith.engines.chat import open_chat
 from goldsmith.engines.training.attention.flat import register
@@ -31,37 +32,23 @@ from goldsmith.nano.task import NanoTask
 from goldsmith.nano.tasks import generate as nano_tasks
 from goldsmith.types.errors import BadInput
 from goldsmith.types.record import Conversation, Message, Record, Role, TextPart, ToolCallPart, ToolResultPart
-from goldsmith.types.reward import Rewarded, Unrewarded
 from goldsmith.types.reward import Sampled as Shown
 from goldsmith.types.trajectory import StopReason, Task
+
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 REWARD = {"reward": "judge"}
 TURNS = {"turns": 4, "max_new_tokens": 40, "group_size": 2, "rewards": [REWARD]}
 WORLD = {**TURNS, "tools": {"kind": "eval", "eval": "nano_tasks"}}
 
 
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+def calls_made(sample: Shown) -> float:
+    return float(len(sample.episode.trajectory.calls) if sample.episode else 0)
 
 
-class Judge:
-    """Keeps what it is shown; everything is worth the number of calls made."""
-
-    id = "judge"
-    version = 1
-    bounds = (0.0, 100.0)
-    needs_reference = True
-
-    def __init__(self) -> None:
-        self.seen: list[Shown] = []
-
-    def __call__(self, samples: Sequence[Shown]) -> list[Rewarded | Unrewarded]:
-        self.seen += samples
-        return [Rewarded(float(len(one.episode.trajectory.calls) if one.episode else 0)) for one in samples]
+def shown_all() -> Judge:
+    """Everything is worth the number of calls made."""
+    return Judge(calls_made, needs_reference=True)
 
 
 class World(NanoTasks):
@@ -139,7 +126,7 @@ def method_of(judge: Judge, say: Callable[[str], str] | None = None, **settings:
 def policy() -> Policy:
     register()
     chat = open_chat(model_path())
-    one = open_policy(str(model_path()), chat, method_of(Judge()), seed=0)
+    one = open_policy(str(model_path()), chat, method_of(shown_all()), seed=0)
     one.take("flat")
     return one
 
@@ -165,7 +152,7 @@ TASKS = [task for skill in ("search_read", "file_mail", "question") for task in 
 
 
 def test_the_model_calls_reads_and_goes_on_until_it_answers(policy: Policy) -> None:
-    judge = Judge()
+    judge = shown_all()
     round_ = played(policy, method_of(judge, temperature=0.3), TASKS)
     solved = [one for one in judge.seen if one.episode and one.episode.trajectory.stop_reason is StopReason.ANSWERED]
     assert len(solved) > len(judge.seen) / 2
@@ -183,7 +170,7 @@ def test_the_model_calls_reads_and_goes_on_until_it_answers(policy: Policy) -> N
 
 def test_only_drawn_tokens_are_labels_and_they_have_the_samplers_log_probabilities(policy: Policy) -> None:
     """float32: the sampler reads the prompt, a tool's answer and its own turn with a cache, the trainer in one go."""
-    round_ = played(policy, method_of(Judge()), TASKS)
+    round_ = played(policy, method_of(shown_all()), TASKS)
     batch = flat_batch(round_.rows, range(len(round_.rows)))
     written = [round_.written[a] for members in round_.members for a in members]
     assert batch.labels_N.tolist() == [token for one in written for token in one.ids[one.own].tolist()]
@@ -196,7 +183,7 @@ def test_only_drawn_tokens_are_labels_and_they_have_the_samplers_log_probabiliti
 
 
 def test_packed_and_alone_give_one_log_probability(policy: Policy) -> None:
-    round_ = played(policy, method_of(Judge()), TASKS)
+    round_ = played(policy, method_of(shown_all()), TASKS)
     rows = range(len(round_.rows))
     plan = Plan(round_.rows, 0, 1, 1, 4096, 1)
     packed = token_logprobs(policy, round_, plan, rows, 1.0)
@@ -219,7 +206,7 @@ def test_the_tokens_are_those_of_the_conversation_as_training_and_serving_write_
         or message["content"]
         for message in gold
     ]
-    judge = Judge()
+    judge = shown_all()
     writer = Scripted(turns)
     round_ = played(policy, method_of(judge, group_size=2), [task], writer)
     shown = judge.seen[0]
@@ -238,9 +225,9 @@ def test_tokens_drawn_in_an_unusual_way_stay_as_they_were_drawn(policy: Policy) 
     task = next(iter(nano_tasks("weather_get", 1, 3)))
     turn = call_of(task)
     odd = Scripted([turn, task.answer], odd=True)
-    round_ = played(policy, method_of(Judge()), [task], odd)
+    round_ = played(policy, method_of(shown_all()), [task], odd)
     usual = Scripted([turn, task.answer])
-    shorter = played(policy, method_of(Judge()), [task], usual)
+    shorter = played(policy, method_of(shown_all()), [task], usual)
     one, other = round_.written[0], shorter.written[0]
     assert policy.chat.tokenizer.decode(one.ids.tolist()) == policy.chat.tokenizer.decode(other.ids.tolist())
     assert one.tokens > other.tokens + 10
@@ -259,7 +246,7 @@ HOSTILE = (
 def test_control_tokens_in_a_tools_answer_stay_text(policy: Policy, text: str) -> None:
     task = next(iter(nano_tasks("weather_get", 1, 3)))
     turn = call_of(task)
-    judge = Judge()
+    judge = shown_all()
     round_ = played(policy, method_of(judge, lambda _: text), [task], Scripted([turn, "It is warm."]))
     one = round_.written[0]
     special = {int(i) for i in policy.chat.tokenizer.all_special_ids}
@@ -283,7 +270,7 @@ def test_a_tool_that_fails_or_hangs_ends_the_episode_as_failed_and_teaches_nothi
     task = next(iter(nano_tasks("weather_get", 1, 3)))
     turn = call_of(task)
     for say, words in ((fails, "no route"), (hangs, "gave no answer within 0.2 seconds")):
-        judge, calls = Judge(), []
+        judge, calls = shown_all(), []
 
         def every_other(said: str, say: Callable[[str], str] = say, calls: list[str] = calls) -> str:
             calls.append(said)
@@ -322,7 +309,7 @@ def test_a_call_that_hangs_is_not_waited_for_again() -> None:
     ],
 )
 def test_where_an_episode_ends(policy: Policy, turn: str, stop: StopReason, finished: bool) -> None:
-    judge = Judge()
+    judge = shown_all()
     task = next(iter(nano_tasks("weather_get", 1, 3)))
     round_ = played(policy, method_of(judge), [task], Scripted([turn] * 4))
     episode = judge.seen[0].episode
@@ -338,7 +325,7 @@ def test_a_tools_long_answer_ends_the_episode_before_the_bound(policy: Policy) -
     task = next(iter(nano_tasks("weather_get", 1, 3)))
     turn = call_of(task)
     for say, more in ((lambda _: "rain and " * 5000, {}), (lambda _: "rain and " * 50, {"episode_tokens": 150})):
-        judge = Judge()
+        judge = shown_all()
         round_ = played(policy, method_of(judge, say, **more), [task], Scripted([turn]))
         assert judge.seen[0].episode is not None
         assert judge.seen[0].episode.trajectory.stop_reason is StopReason.TOKEN_LIMIT
@@ -370,7 +357,7 @@ def test_a_rows_own_calls_are_answered_as_they_were(policy: Policy) -> None:
             tools=exam.tools,
         )
     )
-    judge = Judge()
+    judge = shown_all()
     method = Grpo(**TURNS, tools={"kind": "recorded"}).given({"judge": judge})
     turn = call_of(task)
     other = '<|call|>{"name": "weather_get", "arguments": {"town": "Nowhere"}}'
@@ -390,7 +377,7 @@ def job(folder: Path, method: Grpo, records: Sequence[Record]) -> TrainingJob:
 
 
 def test_two_processes_play_the_episodes_of_one(tmp_path: Path) -> None:
-    method = method_of(Judge(), batch_size=3, max_steps=2, learning_rate=1e-4, adapter=LORA)
+    method = method_of(shown_all(), batch_size=3, max_steps=2, learning_rate=1e-4, adapter=LORA)
     records = [record_of(task) for task in TASKS[:6]]
     run_training(job(tmp_path / "one", method, records))
     together(2, tmp_path / "meet", lambda: run_training(job(tmp_path / "two", method, records)))
@@ -401,10 +388,10 @@ def test_two_processes_play_the_episodes_of_one(tmp_path: Path) -> None:
 def test_rows_without_tools_or_without_a_world_are_named(tmp_path: Path) -> None:
     bare = Record(content=Conversation(messages=(spoken("user", "Hello"), spoken("assistant", "Hi"))))
     wrong = record_of(TASKS[0]).model_copy(update={"extra": json.dumps({"expected": {"state": 3}})})
-    recorded = Grpo(**TURNS, tools={"kind": "recorded"}).given({"judge": Judge()})
+    recorded = Grpo(**TURNS, tools={"kind": "recorded"}).given({"judge": shown_all()})
     for method, records, words in (
-        (method_of(Judge()), [bare], "no tool is on offer"),
-        (method_of(Judge()), [record_of(TASKS[1]), wrong], "1 of 2 rows"),
+        (method_of(shown_all()), [bare], "no tool is on offer"),
+        (method_of(shown_all()), [record_of(TASKS[1]), wrong], "1 of 2 rows"),
         (recorded, [record_of(TASKS[0])], "no call is recorded"),
     ):
         with pytest.raises(BadInput, match="have no tools to work with") as refused:

@@ -1,13 +1,13 @@
 """Methods that learn from rewards on several processes: the answers, rewards, figures and weights of one process."""
 
 import json
-from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
-from goldsmith_test_processes import LORA, curve, job, said, same, together
+from goldsmith_test_processes import LORA, curve, job, same, together
+from goldsmith_test_records import answered
+from goldsmith_test_rewards import Judge
 
 from goldsmith.engines.training.driver import TrainingJob, run_training
 from goldsmith.engines.training.scale import parallel
@@ -15,8 +15,10 @@ from goldsmith.methods.grpo import Grpo
 from goldsmith.methods.ppo import Ppo
 from goldsmith.methods.raft import Raft
 from goldsmith.methods.rloo import Rloo
-from goldsmith.types.record import Conversation, Record
-from goldsmith.types.reward import Rewarded, Sampled, Unrewarded
+from goldsmith.types.record import Record
+from goldsmith.types.reward import Rewarded, Sampled
+
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 ONLINE: dict[str, Any] = {
     "rewards": [{"reward": "judge"}, {"reward": "judge", "name": "watched", "weight": 0}],
@@ -39,47 +41,24 @@ METHODS: dict[str, Any] = {
 }
 
 
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """A forked child may not use a parent's thread pool."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
-class Vowels:
-    """The share of vowels; of some answers it cannot tell."""
-
-    id = "judge"
-    version = 1
-    bounds = (0.0, 1.0)
-    needs_reference = False
-
-    def __init__(self) -> None:
-        self.seen: list[Sampled] = []
-
-    def __call__(self, samples: Sequence[Sampled]) -> list[Rewarded | Unrewarded]:
-        self.seen += samples
-        return [self._of(one.answer[0].text) for one in samples]
-
-    @staticmethod
-    def _of(text: str) -> Rewarded | Unrewarded:
-        letters = [letter for letter in text if letter.isalpha()]
-        if len(text) % 5 == 0:
-            return Unrewarded("no idea")
-        share = sum(letter in "aeiou" for letter in letters) / max(1, len(letters))
-        return Rewarded(share, {"letters": float(len(letters))})
+def letters_that_are_vowels(sample: Sampled) -> Rewarded | None:
+    """Of some answers it cannot tell."""
+    text = sample.answer[0].text
+    letters = [letter for letter in text if letter.isalpha()]
+    if len(text) % 5 == 0:
+        return None
+    share = sum(letter in "aeiou" for letter in letters) / max(1, len(letters))
+    return Rewarded(share, {"letters": float(len(letters))})
 
 
 def prompts(n: int = 14) -> list[Record]:
     """Questions of uneven lengths."""
     asked = [f"Tell {'me so ' * (i % 5)} about {i}" for i in range(n)]
-    return [Record(content=Conversation(messages=(said("user", one), said("assistant", "yes")))) for one in asked]
+    return [answered(one, "yes") for one in asked]
 
 
 def online(base: Path, folder: Path, method: Any, judge: Any = None, **changes: Any) -> TrainingJob:
-    judge = judge or Vowels()
+    judge = judge or Judge(letters_that_are_vowels)
     given = method.given({"judge": judge, "watched": judge})
     return job(base, folder, given, **{"records": prompts(), **changes})
 
@@ -99,7 +78,7 @@ def test_each_prompt_is_answered_and_judged_in_one_process_with_its_whole_group(
     tiny_base: Path, tmp_path: Path
 ) -> None:
     def work() -> list[str]:
-        judge = Vowels()
+        judge = Judge(letters_that_are_vowels)
         method = Grpo(**{**ONLINE, "rewards": [{"reward": "judge"}], "max_steps": 1, "validation_share": 0.0})
         run_training(online(tiny_base, tmp_path / "run", method, judge))
         return [sampled.prompt[0].text for sampled in judge.seen]
@@ -121,13 +100,12 @@ def test_more_processes_than_prompts(tiny_base: Path, tmp_path: Path) -> None:
 
 def test_a_reward_that_fails_in_one_process_stops_all(tiny_base: Path, tmp_path: Path) -> None:
     def work() -> Any:
-        class Broken(Vowels):
-            def __call__(self, samples: Sequence[Sampled]) -> list[Rewarded | Unrewarded]:
-                if parallel.here().rank == 1:
-                    raise MemoryError("the judge is gone")
-                return super().__call__(samples)
+        def fails_in_one(sample: Sampled) -> Rewarded | None:
+            if parallel.here().rank == 1:
+                raise MemoryError("the judge is gone")
+            return letters_that_are_vowels(sample)
 
-        return run_training(online(tiny_base, tmp_path / "run", METHODS["grpo"], Broken()))
+        return run_training(online(tiny_base, tmp_path / "run", METHODS["grpo"], Judge(fails_in_one)))
 
     first, second = together(2, tmp_path / "meet", work)
     assert "process 2 of 2 failed" in first["what"]

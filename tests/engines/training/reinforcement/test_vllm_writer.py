@@ -6,7 +6,6 @@ tests hold together is the seam: weights handed over, tokens and log-probabiliti
 import json
 import os
 import sys
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
@@ -14,15 +13,17 @@ from typing import Any, ClassVar
 
 import pytest
 import torch
-from goldsmith_test_processes import job, said
+from goldsmith_test_processes import job
+from goldsmith_test_records import answered
+from goldsmith_test_rewards import Judge
 
 from goldsmith.engines.training.driver import run_training
 from goldsmith.engines.training.guards.finite import Diverged
 from goldsmith.engines.training.model.loading import load_model
 from goldsmith.methods.grpo import Grpo
 from goldsmith.types.errors import BadInput, Unavailable
-from goldsmith.types.record import Conversation, Record
-from goldsmith.types.reward import Rewarded, Sampled, Unrewarded
+
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 SETTINGS: dict[str, Any] = {
     "rewards": [{"reward": "judge"}],
@@ -35,24 +36,6 @@ SETTINGS: dict[str, Any] = {
     "temperature": 0.7,
     "adapter": {"kind": "lora", "rank": 12},
 }
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
-class Judge:
-    id = "judge"
-    version = 1
-    bounds = (0.0, 1.0)
-    needs_reference = False
-
-    def __call__(self, samples: list[Sampled]) -> list[Rewarded | Unrewarded]:
-        return [Rewarded(sum(letter in "aeiou" for letter in one.answer[0].text) / 40) for one in samples]
 
 
 @dataclass
@@ -159,10 +142,9 @@ def engines(monkeypatch: pytest.MonkeyPatch) -> list[LLM]:
 
 
 def run(base: Path, folder: Path, **changes: Any) -> list[dict[str, Any]]:
-    asked = [
-        Record(content=Conversation(messages=(said("user", f"Tell {i}"), said("assistant", "yes")))) for i in range(6)
-    ]
-    method = Grpo(**{**SETTINGS, **changes}).given({"judge": Judge()})
+    asked = [answered(f"Tell {i}", "yes") for i in range(6)]
+    judge = Judge(lambda one: sum(letter in "aeiou" for letter in one.answer[0].text) / 40)
+    method = Grpo(**{**SETTINGS, **changes}).given({"judge": judge})
     run_training(job(base, folder, method, records=asked))
     return [json.loads(line) for line in (folder / "scratch" / "metrics.jsonl").read_text().splitlines()]
 

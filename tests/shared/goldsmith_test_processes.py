@@ -3,40 +3,38 @@
 import json
 import os
 import pickle
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 import torch.distributed as dist
+from goldsmith_test_records import answered, compared, said
 from safetensors.torch import load_file
 
+from goldsmith.engines.chat import open_chat
+from goldsmith.engines.training.data.rows import Row
 from goldsmith.engines.training.driver import TrainingJob, run_training
+from goldsmith.engines.training.model.policy import Policy, open_policy
 from goldsmith.methods.dpo import Dpo
 from goldsmith.methods.kto import Kto
 from goldsmith.methods.sft import Sft
-from goldsmith.types.record import Comparison, Conversation, Message, Rating, Record, Role, TextPart
+from goldsmith.types.record import Rating, Record
 
 LORA = {"kind": "lora", "rank": 4}
-
-
-def said(role: str, text: str) -> Message:
-    return Message(role=Role(role), parts=(TextPart(text=text),))
 
 
 def records(n: int = 15) -> list[Record]:
     """Of each kind `n`, of uneven lengths; n is no multiple of the rows of an update."""
     found = []
     for i in range(n):
-        asked = (said("user", f"What is {'quick ' * (i % 7)}{i}?"),)
-        answer = said("assistant", f"It is {i}, {'so ' * (i % 5)}{i}.")
+        question, answer = f"What is {'quick ' * (i % 7)}{i}?", f"It is {i}, {'so ' * (i % 5)}{i}."
+        asked = (said("user", question),)
         found += [
-            Record(content=Conversation(messages=(*asked, answer))),
-            Record(
-                content=Comparison(prompt=asked, chosen=(answer,), rejected=(said("assistant", "no" * (1 + i % 3)),))
-            ),
-            Record(content=Rating(prompt=asked, answer=(answer,), label=bool(i % 3))),
+            answered(question, answer),
+            compared(question, answer, "no" * (1 + i % 3)),
+            Record(content=Rating(prompt=asked, answer=(said("assistant", answer),), label=bool(i % 3))),
         ]
     return found
 
@@ -53,6 +51,13 @@ def job(base: Path, folder: Path, method: Any, **changes: Any) -> TrainingJob:
         "device": "cpu",
     }
     return TrainingJob(**(given | changes))
+
+
+def opened(base: Path, method: Any, records: Sequence[Record]) -> tuple[Policy, list[Row]]:
+    """The policy that a method trains, and the rows it makes of these records."""
+    chat = open_chat(str(base))
+    rows = [method.encode(chat, record, str(i), str(i)) for i, record in enumerate(records)]
+    return open_policy(str(base), chat, method, seed=1), rows
 
 
 def together(size: int, folder: Path, work: Callable[[], Any]) -> list[Any]:
@@ -78,10 +83,15 @@ def together(size: int, folder: Path, work: Callable[[], Any]) -> list[Any]:
     return [pickle.loads(file.read_bytes()) if file.exists() else None for file in files]
 
 
-def curve(folder: Path) -> list[dict[str, float]]:
+def lines(path: Path) -> list[dict[str, Any]]:
     """The metrics without the clock."""
-    text = (folder / "scratch" / "metrics.jsonl").read_text()
-    return [{k: v for k, v in json.loads(line).items() if k != "seconds"} for line in text.splitlines()]
+    found = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    return [{k: v for k, v in line.items() if k != "seconds"} for line in found]
+
+
+def curve(folder: Path) -> list[dict[str, float]]:
+    """The metrics of a `job`."""
+    return lines(folder / "scratch" / "metrics.jsonl")
 
 
 def tensors(folder: Path) -> dict[str, torch.Tensor]:

@@ -3,8 +3,6 @@
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 QWEN_TEMPLATE = (
     "{%- if tools %}{{ '<|im_start|>system\\n# Tools\\n<tools>' }}"
     "{%- for tool in tools %}{{ '\\n' }}{{ tool | tojson }}{%- endfor %}{{ '\\n</tools><|im_end|>\\n' }}{%- endif %}"
@@ -97,14 +95,3 @@ class Tiny:
     tokenizer = staticmethod(build_tokenizer)
     model = staticmethod(build_model)
     base = staticmethod(save_base)
-
-
-@pytest.fixture(scope="session")
-def tiny() -> type[Tiny]:
-    return Tiny
-
-
-@pytest.fixture(scope="session")
-def tiny_base(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A model folder to train from; read-only."""
-    return save_base(tmp_path_factory.mktemp("base"))
