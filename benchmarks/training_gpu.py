@@ -16,18 +16,20 @@ import inspect
 import itertools
 import os
 import statistics
+import sys
 import tempfile
 import time
-import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import results
 import torch
 
 os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
+sys.path.insert(0, str(Path(__file__).parent / "trainers"))
 PEAK_FLOPS = {"NVIDIA H100": 989e12, "NVIDIA H200": 989e12, "NVIDIA A100": 312e12}
 SHAPES = {
     "0.6b": {"hidden_size": 1024, "intermediate_size": 3072, "num_hidden_layers": 28, "num_attention_heads": 16},
@@ -35,6 +37,8 @@ SHAPES = {
     "tiny": {"hidden_size": 64, "intermediate_size": 96, "num_hidden_layers": 2, "num_attention_heads": 4},
 }
 ROWS_PER_UPDATE = {"sft": 64, "dpo": 32}
+WORDS = 4
+"""Of the tokenizer: rows are token ids already, and only TRL's dummy row is text."""
 
 
 def make_model(options: argparse.Namespace, attention: str = "sdpa") -> Any:
@@ -76,15 +80,6 @@ def make_rows(kind: str, count: int, vocabulary: int) -> list[dict[str, list[int
     ]
 
 
-def plain_tokenizer() -> Any:
-    """A stand-in: rows are token ids already."""
-    from tokenizers import Tokenizer, models
-    from transformers import PreTrainedTokenizerFast
-
-    core = Tokenizer(models.WordLevel({"<end>": 0, "<pad>": 1, "a": 2}, unk_token="a"))
-    return PreTrainedTokenizerFast(tokenizer_object=core, eos_token="<end>", pad_token="<pad>")
-
-
 class Clock:
     """Seconds of device work and peak bytes of device memory since `start`."""
 
@@ -106,43 +101,24 @@ class Clock:
 
 def run_ours(kind: str, rows: list[dict[str, list[int]]], options: argparse.Namespace) -> dict[str, Any]:
     """One epoch with this project's loop."""
-    import numpy as np
+    import ours
+    import work
 
     from goldsmith.engines.chat import Chat
-    from goldsmith.engines.training.data.batches import Plan
-    from goldsmith.engines.training.data.rows import Node, Row
     from goldsmith.engines.training.guards.self_test import choose_way
     from goldsmith.engines.training.model.policy import Policy
     from goldsmith.engines.training.optimizer import build_optimizer
     from goldsmith.methods.dpo import Dpo
     from goldsmith.methods.sft import Sft
 
-    per_update = ROWS_PER_UPDATE[kind]
     settings = {"learning_rate": 1e-5, "schedule": "constant", "warmup_share": 0.0, "precision": "bfloat16_mixed"}
     method: Any = Sft(**settings) if kind == "sft" else Dpo(**settings)
-    policy = Policy(make_model(options).train(), Chat(plain_tokenizer()), method, "unused")
-
-    def node(ids: list[int], trained: bool, parent: int = -1) -> Node:
-        return Node(np.array(ids, dtype=np.int32), np.full(len(ids), trained), parent)
-
-    made = []
-    for i, row in enumerate(rows):
-        if kind == "sft":
-            ids, mask = row["prompt"] + row["answer"], [False] * len(row["prompt"]) + [True] * len(row["answer"])
-            nodes: tuple[Node, ...] = (Node(np.array(ids, dtype=np.int32), np.array(mask)),)
-        else:
-            nodes = (node(row["prompt"], False), node(row["chosen"], True, 0), node(row["rejected"], True, 0))
-        made.append(Row(nodes, str(i), str(i)))
-
-    class InOrder(Plan):
-        def rows_of(self, step: int) -> list[int]:
-            return list(range(step * per_update, (step + 1) * per_update))
-
+    policy = Policy(make_model(options).train(), Chat(work.make_tokenizer(WORDS)), method, "unused")
+    made = ours.rows_of(kind, rows)
     facts = choose_way(policy, made, 4096)
     if options.compile:
         policy.compile()
-    tokens = options.forward_tokens
-    plan = InOrder(tuple(made), 0, per_update, len(made) // per_update, tokens, 8, share=policy.shares)
+    plan = ours.plan_of(made, ROWS_PER_UPDATE[kind], options.forward_tokens, policy)
     optimizer = build_optimizer(policy, method, plan.steps)
     clock = Clock(options.device)
     clock.start()
@@ -217,82 +193,35 @@ def _by_hand(query: Any, key: Any, value: Any, cu: torch.Tensor, scaling: float)
 
 def run_peer(kind: str, rows: list[dict[str, list[int]]], options: argparse.Namespace, setting: dict[str, Any]) -> Any:
     """One epoch with TRL."""
-    import trl
-    from datasets import Dataset
+    import trl_side
+    import work
     from transformers.utils import logging
 
     logging.set_verbosity_error()
-    per_update, packing = ROWS_PER_UPDATE[kind], setting.get("packing", False)
-    batch = setting["batch"]
-    shared: dict[str, Any] = {
+    batch, packing, attention = setting["batch"], setting.get("packing", False), setting.get("attention", "sdpa")
+    told = {
+        **trl_side.arguments(work.Options(kind=kind), batch),
         "use_cpu": options.device == "cpu",
-        "bf16": True,
-        "per_device_train_batch_size": batch,
         # Packed rows hold 4,096 tokens, as many as nine or ten of these rows.
-        "gradient_accumulation_steps": max(1, per_update // batch // (9 if packing else 1)),
-        "num_train_epochs": 1,
+        "gradient_accumulation_steps": max(1, ROWS_PER_UPDATE[kind] // batch // (9 if packing else 1)),
         "learning_rate": 1e-5,
-        "lr_scheduler_type": "constant",
-        "warmup_steps": 0,
-        "weight_decay": 0.0,
-        "logging_steps": 1,
-        "report_to": [],
-        "save_strategy": "no",
-        "activation_checkpointing": False,
-        "train_sampling_strategy": "sequential",
-        "disable_tqdm": True,
         "use_liger_kernel": setting.get("liger", False),
+        "dataloader_pin_memory": True,
     }
-    attention = setting.get("attention", "sdpa")
-    model = make_model(options, attention)
+    given = {"model": make_model(options, attention), "processing_class": work.make_tokenizer(WORDS)}
     with tempfile.TemporaryDirectory() as folder:
+        told["output_dir"] = folder
         if kind == "sft":
-            data = Dataset.from_list(
-                [
-                    {"input_ids": r["prompt"] + r["answer"], "labels": [-100] * len(r["prompt"]) + r["answer"]}
-                    for r in rows
-                ]
-            )
-            config = trl.SFTConfig(
-                output_dir=folder,
-                max_length=4096 if packing else None,
-                packing=packing,
-                shuffle_dataset=False,
-                dataset_kwargs=None if packing else {"skip_prepare_dataset": True},
-                remove_unused_columns=packing,
-                **shared,
-            )
-            trainer: Any = trl.SFTTrainer(
-                model=model, args=config, train_dataset=data, processing_class=plain_tokenizer()
-            )
+            trainer = trl_side.sft_trainer(rows, 4096 if packing else None, told, given)
         else:
-            config = trl.DPOConfig(output_dir=folder, max_length=None, **shared)
-            dummy = Dataset.from_list([{"prompt": "a", "chosen": " a", "rejected": " a"}])
-            trainer = trl.DPOTrainer(
-                model=model,
-                ref_model=make_model(options, attention),
-                args=config,
-                train_dataset=dummy,
-                processing_class=plain_tokenizer(),
-            )
-            trainer.train_dataset = Dataset.from_list([{f"{k}_ids": v for k, v in r.items()} for r in rows])
+            trainer = trl_side.dpo_trainer(rows, told, {**given, "ref_model": make_model(options, attention)})
         clock = Clock(options.device)
         clock.start()
         if setting.get("precompute"):
-            _precompute(trainer)
+            trl_side.precompute(trainer)
         trainer.train()
         found = clock.stop()
     return {**found, "losses": [line["loss"] for line in trainer.state.log_history if "loss" in line]}
-
-
-def _precompute(trainer: Any) -> None:
-    """What `precompute_ref_log_probs=True` does, on rows that are tokens already; nothing comes from its cache."""
-    trainer.train_dataset._fingerprint = uuid.uuid4().hex
-    trainer.train_dataset = trainer._precompute_ref_logps(
-        trainer.train_dataset, "train", trainer.args.per_device_train_batch_size
-    )
-    trainer.precompute_ref_logps = True
-    trainer.ref_model = None
 
 
 @contextmanager

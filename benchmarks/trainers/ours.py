@@ -39,7 +39,7 @@ def method_of(options: work.Options) -> Any:
     return Grpo(rewards=({"reward": "cheap"},), **more, **settings).given({"cheap": Cheap()})
 
 
-def rows_of(options: work.Options) -> list[Any]:
+def rows_of(kind: str, made: list[work.Row]) -> list[Any]:
     """The rows as the loop takes them."""
     import numpy as np
 
@@ -49,18 +49,18 @@ def rows_of(options: work.Options) -> list[Any]:
         return Node(np.array(ids, dtype=np.int32), np.full(len(ids), trained), parent)
 
     found = []
-    for i, row in enumerate(work.make_rows(options.kind, options.rows)):
+    for i, row in enumerate(made):
         nodes: tuple[Node, ...] = (node(row["prompt"], False),)
-        if options.kind == "sft":
+        if kind == "sft":
             ids, mask = row["prompt"] + row["answer"], [False] * len(row["prompt"]) + [True] * len(row["answer"])
             nodes = (Node(np.array(ids, dtype=np.int32), np.array(mask)),)
-        elif options.kind == "dpo":
+        elif kind == "dpo":
             nodes = (*nodes, node(row["chosen"], True, 0), node(row["rejected"], True, 0))
         found.append(Row(nodes, str(i), str(i)))
     return found
 
 
-def plan_of(method: Any, rows: list[Any], policy: Any) -> Any:
+def plan_of(rows: list[Any], per_update: int, forward_tokens: int, policy: Any) -> Any:
     """The rows as they come, so that every tool sees the same batches."""
     from goldsmith.engines.training.data.batches import Plan
 
@@ -68,9 +68,8 @@ def plan_of(method: Any, rows: list[Any], policy: Any) -> Any:
         def rows_of(self, step: int) -> list[int]:
             return list(range(step * self.rows_per_update, (step + 1) * self.rows_per_update))
 
-    per_update = method.batch_size
-    tokens = method.forward_tokens or 2048
-    return InOrder(tuple(rows), 0, per_update, len(rows) // per_update, tokens, per_update, share=policy.shares)
+    steps = len(rows) // per_update
+    return InOrder(tuple(rows), 0, per_update, steps, forward_tokens, work.BATCH, share=policy.shares)
 
 
 def main() -> None:
@@ -87,9 +86,9 @@ def main() -> None:
     watch = work.Watch(options, options.rows // method.batch_size)
     model = work.make_model(options.size)
     policy = Policy(model.train(), Chat(work.make_tokenizer(model.config.vocab_size)), method, "unused")
-    rows = rows_of(options)
+    rows = rows_of(options.kind, work.make_rows(options.kind, options.rows))
     choose_way(policy, rows, 2048)
-    plan = plan_of(method, rows, policy)
+    plan = plan_of(rows, method.batch_size, method.forward_tokens or 2048, policy)
     optimizer = build_optimizer(policy, method, plan.steps)
     plain = policy.generating if options.validation else nullcontext  # validation goes by the model's own attention
     with plain():

@@ -8,45 +8,55 @@ import work
 
 def sft(options: work.Options, watch: work.Watch, model: Any, tokenizer: Any, folder: str) -> Any:
     """Rows padded, or packed."""
+    packing = options.setting == "packing"
+    told = arguments(options, max(1, work.BATCH // 4) if packing else work.BATCH)
+    return sft_trainer(
+        work.make_rows("sft", options.rows),
+        work.PACKED_TOKENS if packing else None,
+        {"output_dir": folder, **told},
+        {"model": model, "processing_class": tokenizer, "callbacks": [work.callback(watch)]},
+    )
+
+
+def sft_trainer(rows: list[work.Row], packed_tokens: int | None, told: dict[str, Any], given: dict[str, Any]) -> Any:
+    """`packed_tokens`: rows are put together up to so many; None: they are padded. `told`: the configuration's words,
+    `given`: the trainer's."""
     import trl
     from datasets import Dataset
 
-    packing = options.setting == "packing"
-    batch = max(1, work.BATCH // 4) if packing else work.BATCH
-    rows = work.make_rows("sft", options.rows)
     data = Dataset.from_list(
         [{"input_ids": r["prompt"] + r["answer"], "labels": [-100] * len(r["prompt"]) + r["answer"]} for r in rows]
     )
+    packing = packed_tokens is not None
     config = trl.SFTConfig(
-        output_dir=folder,
-        max_length=work.PACKED_TOKENS if packing else None,
+        max_length=packed_tokens,
         packing=packing,
         shuffle_dataset=False,
         dataset_kwargs=None if packing else {"skip_prepare_dataset": True},
         remove_unused_columns=packing,
-        **arguments(options, batch),
+        **told,
     )
-    return trl.SFTTrainer(
-        model=model, args=config, train_dataset=data, processing_class=tokenizer, callbacks=[work.callback(watch)]
-    )
+    return trl.SFTTrainer(args=config, train_dataset=data, **given)
 
 
 def dpo(options: work.Options, watch: work.Watch, model: Any, tokenizer: Any, folder: str) -> Any:
     """The reference asked in each update, or once before."""
+    given = {"model": model, "ref_model": work.make_model(options.size), "processing_class": tokenizer}
+    return dpo_trainer(
+        work.make_rows("dpo", options.rows),
+        {"output_dir": folder, **arguments(options)},
+        {**given, "callbacks": [work.callback(watch)]},
+    )
+
+
+def dpo_trainer(rows: list[work.Row], told: dict[str, Any], given: dict[str, Any]) -> Any:
+    """`told`: the configuration's words, `given`: the trainer's. Its own preparation is passed by: rows are tokens."""
     import trl
     from datasets import Dataset
 
-    config = trl.DPOConfig(output_dir=folder, max_length=None, beta=work.BETA, **arguments(options))
+    config = trl.DPOConfig(max_length=None, beta=work.BETA, **told)
     dummy = Dataset.from_list([{"prompt": "w2", "chosen": " w2", "rejected": " w3"}])
-    trainer = trl.DPOTrainer(
-        model=model,
-        ref_model=work.make_model(options.size),
-        args=config,
-        train_dataset=dummy,
-        processing_class=tokenizer,
-        callbacks=[work.callback(watch)],
-    )
-    rows = work.make_rows("dpo", options.rows)
+    trainer = trl.DPOTrainer(args=config, train_dataset=dummy, **given)
     trainer.train_dataset = Dataset.from_list([{f"{key}_ids": value for key, value in r.items()} for r in rows])
     return trainer
 
