@@ -170,8 +170,8 @@ def finish(run: Opened) -> None:
 
     def write() -> None:
         policy = run.policy
-        if run.sharded:  # a whole model, where there is none yet
-            policy = open_policy(run.job.base, run.chat, run.settings, seed=run.job.seed, device="cpu")
+        if run.sharded:  # a model of its own to put them in; it reads no weight that it need not write
+            policy = open_policy(run.job.base, run.chat, run.settings, seed=run.job.seed, device="cpu", in_parts=True)
         if best or run.sharded:
             policy.load_weights(_best(run) if best else weights)
         with new_folder(run.job.output_dir) as partial:

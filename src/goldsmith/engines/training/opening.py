@@ -1,5 +1,6 @@
 """Opens a job: device, data, model, plan and optimiser, each checked against the others before the first step."""
 
+import logging
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -30,6 +31,8 @@ from goldsmith.engines.training.watching import Watch
 from goldsmith.trust.canonical import spec_text
 from goldsmith.trust.records import content_digest
 from goldsmith.types.errors import BadInput, Unavailable
+
+log = logging.getLogger("goldsmith.training")
 
 CHECKPOINTS, BEST = "checkpoints", "best"
 """Folders of a run's scratch folder."""
@@ -80,18 +83,16 @@ class Opened:
         self.ranks = parallel.keep_step(self.sharded)
         self.accelerator = _accelerator(job)
         if self.accelerator.device.type == "cpu":
-            keep_pages()
+            keep_pages(short=self.sharded)
         self.chat = open_chat(job.base, self.settings.new_tokens)
         self.data = self.ranks.first_before_others(self._data)
         self._require_mixable()
         device = "cpu" if self.sharded else str(self.accelerator.device)
-        self.policy = open_policy(job.base, self.chat, self.settings, seed=job.seed, device=device)
-        require_finite_weights(
-            self.policy.model.named_parameters(),
-            "the base model",
-            job.base,
-            "fetch the model again, or name the one that it was trained from",
+        self.policy = open_policy(
+            job.base, self.chat, self.settings, seed=job.seed, device=device, in_parts=self.sharded
         )
+        if not self.sharded:
+            self._require_finite_base()
         self.facts: dict[str, str | int] = dict(self.chat.facts)
         self.facts |= what_is_tuned(self.policy.model, self.settings.adapter)
         self.contract = self._contract()
@@ -167,10 +168,30 @@ class Opened:
         """Processes begin alike, and with equal weights; where they shall, each keeps its shard of them."""
         self.facts["processes"] = self.ranks.size
         self.ranks.require_equal("run", {**self.contract, "shard": self.job.shard, "torch": torch.__version__})
-        self.ranks.require_equal("weights", parallel.fingerprint(self.policy.trainable()))
+        unread = self.policy.unread
+        # what is still in the files is equal where those are, and their digest is part of the contract
+        here = [(name, p) for name, p in self.policy.trainable() if unread is None or name not in unread]
+        self.ranks.require_equal("weights", parallel.fingerprint(here))
         if self.sharded:
-            self.facts["shard"] = "full"
-            sharding.shard(self.policy, self.accelerator.device)
+            self._cut()
+
+    def _cut(self) -> None:
+        """Into shards, each process's read from the files by itself where that can be."""
+        whole = self.policy.read_whole
+        self.facts |= {"shard": "full", "weights_read": f"whole: {whole}" if whole else "in shards"}
+        if whole and self.ranks.first:
+            log.warning("every process first reads the whole base into main memory: %s", whole)
+        sharding.shard(self.policy, self.accelerator.device)
+        self.ranks.together(lambda: sharding.fill(self.policy))
+        self.ranks.together(self._require_finite_base)
+
+    def _require_finite_base(self) -> None:
+        require_finite_weights(
+            self.policy.model.named_parameters(),
+            "the base model",
+            self.job.base,
+            "fetch the model again, or name the one that it was trained from",
+        )
 
     def _prepared(self, rows: Sequence[Row]) -> Any:
         method = self.job.method

@@ -27,13 +27,14 @@ _EVERY_SECONDS: Final = 0.05
 _watching = threading.Lock()
 
 
-def keep_pages() -> bool:
-    """Tell the allocator to keep what it has got until memory runs short; whether it listened (glibc only)."""
+def keep_pages(*, short: bool = False) -> bool:
+    """Tell the allocator to keep what it has got until memory runs short; whether it listened (glibc only). `short`: it
+    is short from the start."""
     libc = _libc()
     if libc is None:
         return False
     wanted = os.environ.get(ENVIRONMENT, "")
-    if wanted == "tight":
+    if wanted == "tight" or (short and wanted != "fast"):
         return give_back()
     done = bool(libc.mallopt(_M_MMAP_MAX, 0)) and bool(libc.mallopt(_M_TRIM_THRESHOLD, -1))
     if done and wanted != "fast" and _watching.acquire(blocking=False):  # one watcher for a process

@@ -6,6 +6,8 @@ Only safetensors are read, remote code never runs, and nothing is reported to an
 import hashlib
 import json
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +22,8 @@ from goldsmith.types.errors import BadInput, Unavailable
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 
 
-def _dtype(name: str) -> torch.dtype:
+def dtype_of(name: str) -> torch.dtype:
+    """By its name."""
     return {"float32": torch.float32, "bfloat16": torch.bfloat16}[name]
 
 
@@ -40,9 +43,6 @@ def load_model(
     Raises:
         Unavailable: nothing to load there. BadInput: an adapter for another base; a reward model asked for words.
     """
-    from transformers.utils import logging
-
-    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     folder = Path(base)
     if ends_in is None:
         ends_in = "number" if reward_form(base) is not None else "words"
@@ -54,8 +54,21 @@ def load_model(
     if four_bits:
         quantised.require_four_bits(device)
         more = {"quantization_config": quantised.four_bits(), "device_map": {"": device}}
+    with told(base):
+        model = from_pretrained(str(base), ends_in, {"dtype": dtype_of(dtype), **more})
+    placed: Any = model if four_bits else model.to(device)
+    return placed.eval()
+
+
+@contextmanager
+def told(base: str | Path) -> Iterator[None]:
+    """Within it what goes wrong with a base's files is told as such.
+
+    Raises:
+        Unavailable: in place of transformers' and safetensors' own errors.
+    """
     try:
-        model = _from_pretrained(str(base), ends_in, {"dtype": _dtype(dtype), **more})
+        yield
     except (OSError, ValueError, KeyError) as error:
         raise Unavailable(
             "the base model could not be loaded",
@@ -67,14 +80,14 @@ def load_model(
         if type(error).__name__ != "SafetensorError":
             raise
         raise Unavailable("a weight file of the base model is damaged", where=str(base), found=error) from error
-    placed: Any = model if four_bits else model.to(device)
-    return placed.eval()
 
 
-def _from_pretrained(base: str, ends_in: EndsIn, more: dict[str, Any]) -> Any:
+def from_pretrained(base: str, ends_in: EndsIn, more: dict[str, Any]) -> Any:
+    """What transformers loads, of the kind that `ends_in` asks for."""
     from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification
     from transformers.utils import logging
 
+    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     how: dict[str, Any] = {"use_safetensors": True, "trust_remote_code": False, **more}
     if ends_in == "words":
         return AutoModelForCausalLM.from_pretrained(base, **how)
@@ -118,16 +131,25 @@ def _check_base(folder: Path, base: str) -> None:
         )
 
 
+def folder_of(base: str | Path) -> Path:
+    """A model's folder; of a hub id, its cached snapshot.
+
+    Raises:
+        Unavailable: it cannot be reached.
+    """
+    if Path(base).is_dir():
+        return Path(base)
+    from huggingface_hub import snapshot_download
+
+    try:
+        return Path(snapshot_download(str(base), allow_patterns=["*.json", "*.safetensors"]))
+    except Exception as error:
+        raise Unavailable("the base model could not be reached", where=str(base), found=str(error)[:200]) from error
+
+
 def base_digest(base: str | Path) -> str:
     """SHA-256 over names and bytes of a model folder's weights and config; of a hub id, over its cached snapshot."""
-    folder = Path(base)
-    if not folder.is_dir():
-        from huggingface_hub import snapshot_download
-
-        try:
-            folder = Path(snapshot_download(str(base), allow_patterns=["*.json", "*.safetensors"]))
-        except Exception as error:
-            raise Unavailable("the base model could not be reached", where=str(base), found=str(error)[:200]) from error
+    folder = folder_of(base)
     total = hashlib.sha256()
     for path in sorted(folder.iterdir()):
         if path.suffix == ".safetensors" or path.name in ("config.json", "adapter_config.json"):

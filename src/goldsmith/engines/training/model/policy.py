@@ -13,7 +13,8 @@ from goldsmith.engines.training.losses import cross_entropy
 from goldsmith.engines.training.model import quantised
 from goldsmith.engines.training.model.adapters import Start, choose_weights, put_adapter
 from goldsmith.engines.training.model.forward import Forward
-from goldsmith.engines.training.model.loading import base_digest, load_model
+from goldsmith.engines.training.model.loading import base_digest, dtype_of, load_model
+from goldsmith.engines.training.model.unread import MustBeWhole, Unread, open_unread, settle
 from goldsmith.engines.training.model.vocabulary import fit_vocabulary
 from goldsmith.engines.training.settings import TrainingSettings
 from goldsmith.types.errors import BadInput
@@ -30,6 +31,8 @@ class Policy(Forward):
         self.settings = settings
         self.is_adapter = model is not inner
         self.base_digest: str = ""  # of the bytes it was opened from
+        self.unread: Unread | None = None  # where the base's weights are, of one that was opened in parts
+        self.read_whole: str = ""  # why it was not, where that was asked for
         self._kept: dict[str, torch.Tensor] = {}
         self.value_head: torch.nn.Linear | None = None
         self.ends_in = settings.ends_in
@@ -212,33 +215,37 @@ class Policy(Forward):
         return {name: p.detach().cpu().contiguous() for name, p in self.trainable()}
 
     def load_weights(self, tensors: dict[str, torch.Tensor]) -> None:
-        """Take over tensors that `weights` gave."""
+        """Take over tensors that `weights` gave. Where the base's weights are still in their files they become the
+        model's own, without a copy, and what is not trained is read; under an adapter it stays where it is."""
         mine = dict(self.trainable())
         if set(mine) != set(tensors):
             raise BadInput("the checkpoint holds other weights than this model trains", found=f"{len(tensors)} tensors")
+        if self.unread is not None and not self.is_adapter:
+            settle(self.inner, self.unread, tensors)
+            self.unread = None
+            return
         with torch.no_grad():
             for name, parameter in mine.items():
                 parameter.copy_(tensors[name])
 
 
-def open_policy(base: str, chat: Chat, settings: TrainingSettings, *, seed: int, device: str = "cpu") -> Policy:
+def open_policy(
+    base: str, chat: Chat, settings: TrainingSettings, *, seed: int, device: str = "cpu", in_parts: bool = False
+) -> Policy:
     """Load the base and put the adapter on it; the seed is set first, so that equal seeds give equal adapters.
+
+    `in_parts`: leave the base's weights in their files where that is possible (`Policy.unread`), for whoever cuts the
+    model into shards to read. All else is as ever, to the last bit.
 
     Raises:
         Unavailable: four bits where they cannot be had. BadInput: settings that do not fit this model.
     """
-    torch.manual_seed(seed)
     adapter = settings.adapter
     digest = base_digest(
         base
     )  # before it is loaded, and once: what is made belongs to these bytes, whatever comes later
-    model = load_model(
-        base,
-        dtype="bfloat16" if settings.precision == "bfloat16" else "float32",
-        device=device,
-        four_bits=adapter.kind == "qlora",
-        ends_in=settings.ends_in,
-    )
+    torch.manual_seed(seed)
+    model, unread, read_whole = _opened(base, settings, device, in_parts)
     new_ids = [int(chat.tokenizer.convert_tokens_to_ids(token)) for token in settings.new_tokens]
     if new_ids:
         fit_vocabulary(model, max(new_ids) + 1, new_ids)
@@ -253,7 +260,23 @@ def open_policy(base: str, chat: Chat, settings: TrainingSettings, *, seed: int,
     model.train()
     policy = Policy(model, chat, settings, base)
     policy.base_digest = digest
+    policy.unread, policy.read_whole = unread, read_whole
     policy.start = Start(model) if adapter.init == "pissa" else None
     if settings.has_value_head:
         policy.add_value_head()
     return policy
+
+
+def _opened(base: str, settings: TrainingSettings, device: str, in_parts: bool) -> tuple[Any, Unread | None, str]:
+    """The base; where its weights are, if they are still to be read, and why they are not, if that was asked for."""
+    dtype, reason = "bfloat16" if settings.precision == "bfloat16" else "float32", ""
+    if in_parts:
+        seeded = torch.get_rng_state()
+        try:
+            return *open_unread(base, dtype_of(dtype), settings.ends_in, settings), ""
+        except MustBeWhole as found:
+            reason = str(found)
+            torch.set_rng_state(seeded)
+    four_bits = settings.adapter.kind == "qlora"
+    model = load_model(base, dtype=dtype, device=device, four_bits=four_bits, ends_in=settings.ends_in)
+    return model, None, reason

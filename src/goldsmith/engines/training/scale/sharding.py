@@ -14,7 +14,9 @@ import torch
 import torch.distributed as dist
 from torch.distributed.tensor import DTensor, distribute_tensor
 
+from goldsmith.engines.training.model.loading import told
 from goldsmith.engines.training.model.policy import Policy
+from goldsmith.engines.training.model.unread import as_meta, replace_parameters
 from goldsmith.engines.training.scale import parallel
 from goldsmith.engines.training.settings import TrainingSettings
 from goldsmith.types.errors import BadInput
@@ -53,7 +55,8 @@ def require_shardable(settings: TrainingSettings) -> None:
 
 
 def shard(policy: Policy, device: torch.device) -> None:
-    """Cut the policy's model into shards on `device`, unit by unit, so that it is never whole there.
+    """Cut the policy's model into shards on `device`, unit by unit, so that it is never whole there. One whose weights
+    are still in their files is cut before it has any, and `fill` is to be called.
 
     Raises:
         BadInput: an architecture that does not list its layers, or whose experts are modules of their own.
@@ -72,6 +75,8 @@ def shard(policy: Policy, device: torch.device) -> None:
         )
     mesh = init_device_mesh(device.type, (dist.get_world_size(),))
     root = policy.model
+    if policy.unread is not None:
+        as_meta(policy.inner, policy.unread)
     for unit in (*layers, root):
         fully_shard(unit, mesh=mesh, reshard_after_forward=True)
     for module in root.modules():
@@ -82,6 +87,32 @@ def shard(policy: Policy, device: torch.device) -> None:
     register_fsdp_forward_method(root, _METHOD)
     policy.device, policy.flex = device, device.type == "cuda"
     policy.gathered = lambda work: _computed(root, work)
+
+
+def fill(policy: Policy) -> None:
+    """Read this process's rows of every weight that is still in its file, one weight at a time.
+
+    Raises:
+        Unavailable: a file is not what it was when it was opened.
+    """
+    unread, rank = policy.unread, parallel.here().rank
+    if unread is None:
+        return
+
+    def shard_of(name: str, old: Any) -> Any:
+        if name not in unread:
+            return old
+        mine, each = old.detach().to_local(), -(-old.shape[0] // parallel.here().size)
+        start = min(rank * each, old.shape[0])
+        part = unread.rows(name, old, start, start + mine.shape[0]).to(policy.device)
+        cut = DTensor.from_local(
+            part, old.device_mesh, old.placements, run_check=False, shape=old.shape, stride=old.stride()
+        )
+        return torch.nn.Parameter(cut, requires_grad=old.requires_grad)
+
+    with told(policy.base):
+        replace_parameters(policy.inner, shard_of)
+    policy.unread = None
 
 
 def _computed(root: Any, work: Callable[[], T]) -> T:
