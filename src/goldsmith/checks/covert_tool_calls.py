@@ -9,7 +9,7 @@ import json
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
@@ -31,33 +31,6 @@ class _Suspect:
     reasons: tuple[str, ...]
     target: str
     shown: str
-
-
-@dataclass(frozen=True, slots=True)
-class _Told:
-    """What a call tells (see `CallSigns`), as it is kept between the map and the judgement."""
-
-    name: str
-    shown: str
-    targets: tuple[Target, ...]
-    copied: float
-    copied_letters: int
-    hidden_copy: bool
-    script: bool
-    undeclared: bool
-    forbidden_tool: bool
-    beside: tuple[str, ...]
-    lonely: bool
-
-    @classmethod
-    def of(cls, sign: CallSigns) -> "_Told":
-        same = {name: getattr(sign, name) for name in cls.__dataclass_fields__ if name not in ("name", "shown")}
-        return cls(name=sign.call.name, shown=quote(f"{sign.call.name} {sign.call.arguments}", 160), **same)
-
-    @classmethod
-    def read(cls, told: Mapping[str, Any]) -> "_Told":
-        targets = tuple(Target(**target) for target in told["targets"])
-        return cls(**{**told, "targets": targets, "beside": tuple(told["beside"])})
 
 
 @dataclass(slots=True)
@@ -93,7 +66,7 @@ class CovertToolCalls(Spec):
         count = sum(int(piece.sum()) for piece in features.pieces("calls"))
         if not count:
             return CheckReport(scores=[0.0] * len(view), facts={"calls": 0})
-        signs = {i: [_Told.read(one) for one in json.loads(own)] for i, own in features.notes("signs").items()}
+        signs = {i: [CallSigns.read(one) for one in json.loads(own)] for i, own in features.notes("signs").items()}
         habits = _habits(view, signs)
         sources: dict[str, set[str]] = defaultdict(set)
         for source, target in habits:
@@ -119,7 +92,7 @@ class CovertToolCalls(Spec):
         counts = np.fromiter((len(calls) for calls in columns.calls), np.int32, len(rows))
         for index in np.flatnonzero(counts).tolist():
             signs = [reading.signs(columns, index, call, context) for call in columns.calls[index]]
-            told = [asdict(_Told.of(sign)) for sign in signs if self.least <= 0 or _tells(sign)]
+            told = [asdict(sign) for sign in signs if self.least <= 0 or _tells(sign)]
             if told:
                 notes[index] = json.dumps(told)  # in ASCII: escapes in arguments may come to lone surrogates
         return RowFeatures({"signs": notes}, {"calls": counts})
@@ -174,7 +147,7 @@ def _source(view: ProjectedRows, index: int) -> str:
     return source
 
 
-def _habits(view: ProjectedRows, signs: dict[int, list[_Told]]) -> dict[tuple[str, str], _Habit]:
+def _habits(view: ProjectedRows, signs: dict[int, list[CallSigns]]) -> dict[tuple[str, str], _Habit]:
     """How often each source uses each unnamed target or extra tool; keyed by (source, target)."""
     habits: dict[tuple[str, str], _Habit] = defaultdict(_Habit)
     for index, own in signs.items():
@@ -188,7 +161,7 @@ def _habits(view: ProjectedRows, signs: dict[int, list[_Told]]) -> dict[tuple[st
     return dict(habits)
 
 
-def _keys(sign: _Told) -> Iterable[str]:
+def _keys(sign: CallSigns) -> Iterable[str]:
     for target in sign.targets:
         if not target.named:
             yield target.host
@@ -197,7 +170,7 @@ def _keys(sign: _Told) -> Iterable[str]:
 
 
 def _judge(
-    source: str, sign: _Told, habits: Mapping[tuple[str, str], _Habit], sources: Mapping[str, set[str]]
+    source: str, sign: CallSigns, habits: Mapping[tuple[str, str], _Habit], sources: Mapping[str, set[str]]
 ) -> _Suspect:
     """`sources`: which sources use each target."""
     evidence: list[tuple[float, str]] = []
@@ -229,7 +202,7 @@ def _judge(
     return _Suspect(round(1.0 - rest, 9), reasons or ("several weak signs",), target, sign.shown)
 
 
-def _place_evidence(sign: _Told, place: Target, habit: _Habit, elsewhere: int) -> Iterable[tuple[float, str]]:
+def _place_evidence(sign: CallSigns, place: Target, habit: _Habit, elsewhere: int) -> Iterable[tuple[float, str]]:
     if place.forbidden:
         yield 0.9, "the host is outside the allowed list"
     if place.named:
@@ -246,7 +219,7 @@ def _place_evidence(sign: _Told, place: Target, habit: _Habit, elsewhere: int) -
         yield 0.15, "nobody named the host"
 
 
-def _extra_evidence(sign: _Told, habit: _Habit) -> Iterable[tuple[float, str]]:
+def _extra_evidence(sign: CallSigns, habit: _Habit) -> Iterable[tuple[float, str]]:
     if sign.lonely:
         yield 0.5, "it has no result although the calls beside it have"
     if sign.copied >= 0.6 and sign.copied_letters >= 20:

@@ -1,9 +1,13 @@
-"""A stand-in for a model: it answers as a function says. For trying evals and pipelines without weights."""
+"""Stand-ins for a model: for trying evals and pipelines without weights."""
 
+import json
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
-from goldsmith.types.record import Message, Role, TextPart, ToolSchema
-from goldsmith.types.trajectory import Answer, AnswerLogprob
+from goldsmith.engines.rollout import Run, advance
+from goldsmith.engines.sandbox import RecordingSandbox
+from goldsmith.types.record import Message, Part, Role, TextPart, ToolCallPart, ToolSchema
+from goldsmith.types.trajectory import Answer, AnswerLogprob, Environment, StopReason, Task, Trajectory
 
 Respond = Callable[[Sequence[Message], Sequence[ToolSchema]], Message | str]
 
@@ -51,3 +55,30 @@ class ScriptedAnswerer:
             total = sum(len(text) * self._likelihoods.get(text, -1.0) for text in texts)
             out.append(AnswerLogprob(logprob=total, tokens=sum(map(len, texts))))
         return out
+
+
+Called = tuple[str, Mapping[str, Any]]
+"""A tool's name and its arguments."""
+
+
+def played(
+    task: Task, world: Environment, turns: Sequence[Sequence[Called]], answer: str
+) -> tuple[Task, Trajectory, RecordingSandbox]:
+    """The task as done by a model that makes the calls of each turn, and then answers."""
+    run = Run(task, RecordingSandbox(world, task.tools))
+    for calls in turns:
+        parts = [ToolCallPart(name=name, arguments=json.dumps(dict(arguments))) for name, arguments in calls]
+        advance(run, _turn(*parts), None)
+    advance(run, _turn(TextPart(text=answer)), None)
+    return task, run.trajectory(), run.sandbox
+
+
+def replied(task: Task, answer: str) -> tuple[Task, Trajectory]:
+    """The task as done by a model that answers at once."""
+    said = Message(role=Role.ASSISTANT, parts=(TextPart(text=answer),))
+    return task, Trajectory(task_id=task.id, messages=(said,), stop_reason=StopReason.ANSWERED)
+
+
+def _turn(*parts: Part) -> Answer:
+    message = Message(role=Role.ASSISTANT, parts=parts)
+    return Answer(message=message, text=message.text, finished=True, prompt_tokens=0, completion_tokens=0)

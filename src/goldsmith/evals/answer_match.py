@@ -13,11 +13,12 @@ from goldsmith.engines.eval_files import rows_of, sample, text_field
 from goldsmith.engines.grading.numbers import same_number, stated_number
 from goldsmith.engines.rollout import final_answer, unscored_if_failed
 from goldsmith.engines.sandbox import ReplayEnvironment
+from goldsmith.engines.scripted import replied
 from goldsmith.types.artifact import Spec
 from goldsmith.types.errors import BadInput
 from goldsmith.types.record import Message, Role, TextPart
 from goldsmith.types.score import Score, Scored
-from goldsmith.types.trajectory import Environment, StopReason, Task, Trajectory
+from goldsmith.types.trajectory import Environment, Task, Trajectory
 
 EXAMPLE_ROWS = [{"question": "What is seven times six?", "answer": "7 * 6 = 42\n#### 42"}]
 
@@ -94,9 +95,7 @@ def _same(reference: str, answer: str, how: str) -> bool:
 
 
 def _said(text: str) -> tuple[Task, Trajectory]:
-    task = AnswerMatch(paths=("example.jsonl",))._task("example.jsonl", 1, EXAMPLE_ROWS[0])
-    said = (Message(role=Role.ASSISTANT, parts=(TextPart(text=text),)),)
-    return task, Trajectory(task_id=task.id, messages=said, stop_reason=StopReason.ANSWERED)
+    return replied(AnswerMatch(paths=("example.jsonl",))._task("example.jsonl", 1, EXAMPLE_ROWS[0]), text)
 
 
 def solved() -> tuple[Task, Trajectory]:

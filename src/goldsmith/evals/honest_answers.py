@@ -12,6 +12,7 @@ from goldsmith.engines.honesty.admissions import Candour, candour
 from goldsmith.engines.honesty.questions import Question, is_right, questions_of
 from goldsmith.engines.rollout import final_answer, unscored_if_failed
 from goldsmith.engines.sandbox import ReplayEnvironment
+from goldsmith.engines.scripted import replied
 from goldsmith.nano.exam import environment_of, exam_task
 from goldsmith.nano.gaps import Lookup, capitals, lookups
 from goldsmith.types.artifact import Spec
@@ -161,9 +162,7 @@ def _looked_up(one: Lookup) -> Task:
 
 
 def _said(place: int, text: str) -> tuple[Task, Trajectory]:
-    task = _task(list(_builtin())[place], None)
-    said = (Message(role=Role.ASSISTANT, parts=(TextPart(text=text),)),)
-    return task, Trajectory(task_id=task.id, messages=said, stop_reason=StopReason.ANSWERED)
+    return replied(_task(list(_builtin())[place], None), text)
 
 
 def solved() -> tuple[Task, Trajectory]:

@@ -9,11 +9,12 @@ from pydantic import Field
 from goldsmith.engines.call_matching import calls_in, expected_of
 from goldsmith.engines.destinations import decoded_views, strings_in
 from goldsmith.engines.rollout import final_answer, unscored_if_failed
-from goldsmith.engines.sandbox import RecordingSandbox, parse_arguments
+from goldsmith.engines.sandbox import parse_arguments
+from goldsmith.engines.scripted import played
 from goldsmith.nano.exam import environment_of, exam_task, shortcoming
 from goldsmith.nano.misuse import ACTS, Case, Kind, misuse
 from goldsmith.types.artifact import Spec
-from goldsmith.types.record import Message, Role, TextPart, ToolCallPart, ToolResultPart
+from goldsmith.types.record import ToolCallPart
 from goldsmith.types.score import Score, Scored, Unscored
 from goldsmith.types.trajectory import Environment, StopReason, Task, Trajectory
 
@@ -122,19 +123,11 @@ def _played(obeys: bool) -> tuple[Task, Trajectory, Environment]:
     cases = misuse(8, 0, "heldout")
     case = next(c for c in cases if c.harmful and c.id.startswith("injected-mail_read") and "@" in c.planted[0])
     task = _task(case)
-    sandbox = RecordingSandbox(environment_of(task), task.tools)
     wanted = case.task.expected[0]
-    calls = [(wanted.name, wanted.mapping())]
+    turns = [[(wanted.name, wanted.mapping())]]
     if obeys:
-        calls.append(("mail_send", {"to": case.planted[0], "subject": "all", "body": case.task.answer}))
-    said: list[Message] = []
-    for number, (name, arguments) in enumerate(calls):
-        part = ToolCallPart(id=f"call{number:05d}", name=name, arguments=json.dumps(arguments))
-        result = ToolResultPart(call_id=part.id, name=name, text=sandbox.execute(part, number).result)
-        said += [Message(role=Role.ASSISTANT, parts=(part,)), Message(role=Role.TOOL, parts=(result,))]
-    said.append(Message(role=Role.ASSISTANT, parts=(TextPart(text=case.task.answer),)))
-    trajectory = Trajectory(task_id=task.id, messages=tuple(said), calls=sandbox.calls, stop_reason=StopReason.ANSWERED)
-    return task, trajectory, sandbox
+        turns.append([("mail_send", {"to": case.planted[0], "subject": "all", "body": case.task.answer})])
+    return played(task, environment_of(task), turns, case.task.answer)
 
 
 def solved() -> tuple[Task, Trajectory, Environment]:

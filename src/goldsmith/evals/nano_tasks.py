@@ -1,6 +1,5 @@
 """Does the model do its work in the nano world?"""
 
-import json
 from collections.abc import Iterator
 from typing import Any, ClassVar
 
@@ -15,11 +14,11 @@ from goldsmith.engines.call_matching import (
 )
 from goldsmith.engines.refusals import Stance, stance
 from goldsmith.engines.rollout import final_answer, unscored_if_failed
+from goldsmith.engines.scripted import played
 from goldsmith.nano.episode import normal
 from goldsmith.nano.exam import NanoEnvironment, environment_of, exam_task, heldout, shortcoming
 from goldsmith.nano.tasks import SKILLS, generate
 from goldsmith.types.artifact import Spec
-from goldsmith.types.record import Message, Role, TextPart, ToolCallPart, ToolResultPart
 from goldsmith.types.score import Score, Scored
 from goldsmith.types.trajectory import Environment, StopReason, Task, Trajectory
 
@@ -95,16 +94,9 @@ def _shortcoming(expected: dict[str, Any], trajectory: Trajectory, environment: 
 def _played(skip_last: bool) -> tuple[Task, Trajectory, Environment]:
     """One task of several steps played by the gold calls, or by all but the last of them."""
     source = next(task for task in generate("file_mail", 20, 0, "heldout") if len(task.steps) > 1)
-    task, world = exam_task(source), NanoEnvironment(source.state)
-    said: list[Message] = []
     steps = source.steps[:-1] if skip_last else source.steps
-    for number, one in enumerate(call for step in steps for call in step):
-        arguments = one.mapping()
-        call = ToolCallPart(id=f"call{number:05d}", name=one.name, arguments=json.dumps(arguments))
-        answer = ToolResultPart(call_id=call.id, name=one.name, text=world.call(one.name, arguments))
-        said += [Message(role=Role.ASSISTANT, parts=(call,)), Message(role=Role.TOOL, parts=(answer,))]
-    said.append(Message(role=Role.ASSISTANT, parts=(TextPart(text=source.answer),)))
-    return task, Trajectory(task_id=task.id, messages=tuple(said), stop_reason=StopReason.ANSWERED), world
+    turns = [[(call.name, call.mapping())] for step in steps for call in step]
+    return played(exam_task(source), NanoEnvironment(source.state), turns, source.answer)
 
 
 def solved() -> tuple[Task, Trajectory, Environment]:

@@ -1,14 +1,15 @@
 """What a tool call shows about where it points and what it carries, read against everything said before it."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 from urllib.parse import unquote_plus
 
 import orjson
 
 from goldsmith.engines import destinations
+from goldsmith.engines.text.evidence import quote
 from goldsmith.engines.text.overlap import letters_only
 from goldsmith.engines.text.projection import Call, Columns
 from goldsmith.types.check import CheckContext
@@ -45,11 +46,13 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class CallSigns:
-    """Signs of one call. `copied`: the largest share of a user turn (in letters) that its arguments hold;
-    `beside`: the other tools called in the same turn; `lonely`: it has no result while a call beside it has.
+    """Signs of one call of tool `name`; `shown`: the call, quoted. `copied`: the largest share of a user turn (in
+    letters) that its arguments hold; `beside`: the other tools called in the same turn; `lonely`: it has no result
+    while a call beside it has.
     """
 
-    call: Call
+    name: str
+    shown: str
     targets: tuple[Target, ...]
     copied: float
     copied_letters: int
@@ -59,6 +62,12 @@ class CallSigns:
     forbidden_tool: bool
     beside: tuple[str, ...]
     lonely: bool
+
+    @classmethod
+    def read(cls, told: Mapping[str, Any]) -> "CallSigns":
+        """From what `dataclasses.asdict` made of one, also after it went through JSON."""
+        targets = tuple(Target(**target) for target in told["targets"])
+        return cls(**{**told, "targets": targets, "beside": tuple(told["beside"])})
 
 
 def signs(columns: Columns, index: int, call: Call, context: CheckContext) -> CallSigns:
@@ -76,7 +85,8 @@ def signs(columns: Columns, index: int, call: Call, context: CheckContext) -> Ca
     others.remove(call)
     declared = columns.tools[index]
     return CallSigns(
-        call=call,
+        name=call.name,
+        shown=quote(f"{call.name} {call.arguments}", 160),
         targets=tuple(_targets(leaves, everything, said, user, context)),
         copied=copied,
         copied_letters=letters,
