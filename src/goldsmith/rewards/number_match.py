@@ -1,50 +1,32 @@
 """Did the answer come down to the right number?"""
 
-from collections.abc import Sequence
 from typing import Annotated, ClassVar
 
 from pydantic import Field
 
-from goldsmith.engines.grading.asking import one_by_one
+from goldsmith.engines.grading.comparing import Comparing
 from goldsmith.engines.grading.examples import Example, said
 from goldsmith.engines.grading.numbers import same_number, stated_number
-from goldsmith.engines.grading.templates import Filling, Template, Unfilled, reads_item
-from goldsmith.types.artifact import Real, Spec
-from goldsmith.types.reward import Rewarded, Sampled, Unrewarded
+from goldsmith.engines.grading.templates import Unfilled
+from goldsmith.types.artifact import Real
 
 
-class NumberMatch(Spec):
+class NumberMatch(Comparing):
     """1 if the answer's number is the reference's, else 0. A text's number is the one after its last `####`, as GSM8K
     writes it, else its last. An answer without a number gets 0; a reference without one cannot tell."""
 
     id: ClassVar[str] = "number_match"
     version: ClassVar[int] = 1
 
-    name: str = ""
-    input: Template = "{{ sample.output_text }}"
-    reference: Template = "{{ item.reference_answer }}"
     tolerance: Annotated[Real, Field(ge=0, lt=1)] = 1e-6
     """How far off it may be, as a share of the greater number."""
 
-    @property
-    def bounds(self) -> tuple[float, float]:
-        """0 or 1."""
-        return 0.0, 1.0
-
-    @property
-    def needs_reference(self) -> bool:
-        """Where a template reads `item`."""
-        return reads_item(self.input, self.reference)
-
-    def __call__(self, samples: Sequence[Sampled]) -> list[Rewarded | Unrewarded]:
-        """Compare."""
-        return one_by_one(samples, self._right)
-
-    def _right(self, _: Sampled, fill: Filling) -> float:
-        wanted = stated_number(fill.fill(self.reference))
+    def compare(self, text: str, reference: str) -> float:
+        """The reward."""
+        wanted = stated_number(reference)
         if wanted is None:
             raise Unfilled("the reference holds no number")
-        found = stated_number(fill.fill(self.input))
+        found = stated_number(text)
         return float(found is not None and same_number(wanted, found, float(self.tolerance)))
 
 

@@ -1,21 +1,18 @@
 """How alike are a text and its reference? OpenAI's `text_similarity` grader."""
 
-from collections.abc import Sequence
 from typing import ClassVar, Literal
 
 import numpy as np
 from pydantic import model_validator
 
-from goldsmith.engines.grading.asking import one_by_one
+from goldsmith.engines.grading.comparing import Comparing
 from goldsmith.engines.grading.examples import Example, said
 from goldsmith.engines.grading.similarity import LONGEST, METRICS
-from goldsmith.engines.grading.templates import Filling, Template, Unfilled, reads_item
+from goldsmith.engines.grading.templates import Unfilled
 from goldsmith.engines.text.embeddings import embedder
-from goldsmith.types.artifact import Spec
-from goldsmith.types.reward import Rewarded, Sampled, Unrewarded
 
 
-class TextSimilarity(Spec):
+class TextSimilarity(Comparing):
     """0 to 1 by `evaluation_metric`; OpenAI's grader of this name.
 
     fuzzy_match (rapidfuzz's ratio), gleu and rouge_1 to rouge_5 and rouge_l (F1, no stemming) are on their published
@@ -26,9 +23,6 @@ class TextSimilarity(Spec):
     id: ClassVar[str] = "text_similarity"
     version: ClassVar[int] = 1
 
-    name: str = ""
-    input: Template = "{{ sample.output_text }}"
-    reference: Template = "{{ item.reference_answer }}"
     evaluation_metric: Literal[
         "fuzzy_match", "bleu", "gleu", "meteor", "cosine", "rouge_1", "rouge_2", "rouge_3", "rouge_4", "rouge_5",
         "rouge_l",
@@ -42,22 +36,8 @@ class TextSimilarity(Spec):
             raise ValueError("embedding_model belongs to the metric cosine, which needs it")
         return self
 
-    @property
-    def bounds(self) -> tuple[float, float]:
-        """Alike in nothing, or the same."""
-        return 0.0, 1.0
-
-    @property
-    def needs_reference(self) -> bool:
-        """Where a template reads `item`."""
-        return reads_item(self.input, self.reference)
-
-    def __call__(self, samples: Sequence[Sampled]) -> list[Rewarded | Unrewarded]:
-        """Compare."""
-        return one_by_one(samples, self._alike)
-
-    def _alike(self, _: Sampled, fill: Filling) -> float:
-        text, reference = fill.fill(self.input), fill.fill(self.reference)
+    def compare(self, text: str, reference: str) -> float:
+        """The reward."""
         if not reference.strip():
             raise Unfilled("the reference is empty")
         if max(len(text), len(reference)) > LONGEST:
