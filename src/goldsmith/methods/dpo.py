@@ -1,26 +1,22 @@
 """Direct preference optimisation: make chosen answers likelier than rejected ones, against the model as it was."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Annotated, ClassVar
 
 import torch
 from pydantic import Field, model_validator
 
-from goldsmith.engines.chat import Chat
-from goldsmith.engines.training import updating
 from goldsmith.engines.training.data.batches import Batch, Plan
-from goldsmith.engines.training.data.rows import Row, comparison_row
+from goldsmith.engines.training.data.rows import Row
 from goldsmith.engines.training.losses.answers import References, pairs_of, reference_pairs
 from goldsmith.engines.training.losses.preference import SMOOTHS, PairLoss, pair_loss
-from goldsmith.engines.training.method import Metrics
 from goldsmith.engines.training.model.policy import Policy
-from goldsmith.engines.training.optimizer import Optimizer
-from goldsmith.engines.training.settings import Positive, TrainingSettings
+from goldsmith.engines.training.pairwise import PairwiseMethod
+from goldsmith.engines.training.settings import Positive
 from goldsmith.types.artifact import Real
-from goldsmith.types.record import Comparison, Record
 
 
-class Dpo(TrainingSettings):
+class Dpo(PairwiseMethod):
     """Rafailov et al. 2023, arXiv:2305.18290, and its kin. The reference is the base model before the first step; its
     log-probabilities are worked out once."""
 
@@ -45,27 +41,9 @@ class Dpo(TrainingSettings):
             raise ValueError("the exo_pair loss needs label_smoothing above 0")
         return self
 
-    def accepts(self, record: Record) -> bool:
-        """Comparisons."""
-        return isinstance(record.content, Comparison)
-
-    def encode(self, chat: Chat, record: Record, name: str, key: str) -> Row:
-        """The prompt with its two branches."""
-        return comparison_row(chat, record, name, key)
-
     def prepare(self, policy: Policy, rows: Sequence[Row], plan: Plan) -> References:
         """Reference log-probabilities of all rows."""
         return reference_pairs(policy, rows, plan)
-
-    def steps(
-        self, policy: Policy, plan: Plan, optimizer: Optimizer, prepared: References, start: int = 0
-    ) -> Iterator[Metrics]:
-        """The loop."""
-        for update in plan.updates(start):
-            loss, means = updating.backward(
-                update.batches, len(update.rows), lambda batch: self._losses(policy, plan.rows, batch, prepared)
-            )
-            yield updating.step(optimizer, plan, update, loss, means)
 
     def _losses(
         self, policy: Policy, rows: Sequence[Row], batch: Batch, references: References
@@ -82,9 +60,3 @@ class Dpo(TrainingSettings):
                 "reward_accuracy": (up_P > down_P).float().sum(),
             }
         return loss_P, sums
-
-    def evaluate(
-        self, policy: Policy, rows: Sequence[Row], batches: Iterator[Batch], prepared: References
-    ) -> dict[str, float]:
-        """Means over pairs."""
-        return updating.means(batches, len(rows), lambda batch: self._losses(policy, rows, batch, prepared))

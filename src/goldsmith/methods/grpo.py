@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from functools import partial
 from typing import Annotated, ClassVar
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from goldsmith.engines.training.data.batches import Plan
 from goldsmith.engines.training.method import Metrics
@@ -26,6 +26,7 @@ class Grpo(OnlineMethod):
 
     id: ClassVar[str] = "grpo"
     version: ClassVar[int] = 1
+    compares_answers: ClassVar[bool] = True
 
     learning_rate: Positive = 1e-6
     loss: Together = "dapo"
@@ -43,12 +44,6 @@ class Grpo(OnlineMethod):
     """Bounds the ratio of bad answers too (dual clip)."""
     beta: Annotated[Real, Field(ge=0)] = 0.0
     """How dear it is to move away from the reference."""
-
-    @model_validator(mode="after")
-    def _groups(self) -> "Grpo":
-        if self.group_size < 2:
-            raise ValueError("grpo compares the answers to one prompt: group_size must be at least 2")
-        return self
 
     def steps(
         self, policy: Policy, plan: Plan, optimizer: Optimizer, prepared: Prepared, start: int = 0

@@ -1,24 +1,20 @@
 """ORPO: fine-tune on the chosen answer and push its odds above the rejected one's, in one loss, without a reference."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import ClassVar
 
 import torch
 
-from goldsmith.engines.chat import Chat
-from goldsmith.engines.training import updating
-from goldsmith.engines.training.data.batches import Batch, Plan
-from goldsmith.engines.training.data.rows import Row, comparison_row
+from goldsmith.engines.training.data.batches import Batch
+from goldsmith.engines.training.data.rows import Row
 from goldsmith.engines.training.losses.answers import pairs_of
 from goldsmith.engines.training.losses.preference import odds_ratio_loss
-from goldsmith.engines.training.method import Metrics
 from goldsmith.engines.training.model.policy import Policy
-from goldsmith.engines.training.optimizer import Optimizer
-from goldsmith.engines.training.settings import Positive, TrainingSettings
-from goldsmith.types.record import Comparison, Record
+from goldsmith.engines.training.pairwise import PairwiseMethod
+from goldsmith.engines.training.settings import Positive
 
 
-class Orpo(TrainingSettings):
+class Orpo(PairwiseMethod):
     """Hong et al. 2024, arXiv:2403.07691. The cross-entropy is that of the chosen answer alone, per token (TRL's counts
     the prompt too)."""
 
@@ -29,29 +25,8 @@ class Orpo(TrainingSettings):
     odds_weight: Positive = 0.1
     """What the odds ratio weighs beside the cross-entropy (the paper's lambda, TRL's beta)."""
 
-    def accepts(self, record: Record) -> bool:
-        """Comparisons."""
-        return isinstance(record.content, Comparison)
-
-    def encode(self, chat: Chat, record: Record, name: str, key: str) -> Row:
-        """The prompt with its two branches."""
-        return comparison_row(chat, record, name, key)
-
-    def prepare(self, policy: Policy, rows: Sequence[Row], plan: Plan) -> None:
-        """Nothing."""
-
-    def steps(
-        self, policy: Policy, plan: Plan, optimizer: Optimizer, _prepared: None, start: int = 0
-    ) -> Iterator[Metrics]:
-        """The loop."""
-        for update in plan.updates(start):
-            loss, means = updating.backward(
-                update.batches, len(update.rows), lambda batch: self._losses(policy, plan.rows, batch)
-            )
-            yield updating.step(optimizer, plan, update, loss, means)
-
     def _losses(
-        self, policy: Policy, rows: Sequence[Row], batch: Batch
+        self, policy: Policy, rows: Sequence[Row], batch: Batch, _prepared: None
     ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
         """Loss of each pair [P], and sums over the batch of what is watched."""
         pairs = pairs_of(policy, rows, batch, None)
@@ -62,9 +37,3 @@ class Orpo(TrainingSettings):
             "odds_loss": odds_P.detach().sum(),
             "reward_accuracy": (pairs.per_token_P.detach() > 0).float().sum(),
         }
-
-    def evaluate(
-        self, policy: Policy, rows: Sequence[Row], batches: Iterator[Batch], _prepared: None
-    ) -> dict[str, float]:
-        """Means over pairs."""
-        return updating.means(batches, len(rows), lambda batch: self._losses(policy, rows, batch))

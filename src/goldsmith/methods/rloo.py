@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from functools import partial
 from typing import Annotated, ClassVar
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from goldsmith.engines.training.data.batches import Plan
 from goldsmith.engines.training.method import Metrics
@@ -24,6 +24,7 @@ class Rloo(OnlineMethod):
 
     id: ClassVar[str] = "rloo"
     version: ClassVar[int] = 1
+    compares_answers: ClassVar[bool] = True
 
     learning_rate: Positive = 1e-6
     beta: Annotated[Real, Field(ge=0)] = 0.05
@@ -32,12 +33,6 @@ class Rloo(OnlineMethod):
     """Advantages of a round to mean 0 and deviation 1."""
     epsilon: Annotated[Real, Field(gt=0, lt=1)] = 0.2
     """How far an answer's probability may move in a round, as a share, before it stops counting."""
-
-    @model_validator(mode="after")
-    def _groups(self) -> "Rloo":
-        if self.group_size < 2:
-            raise ValueError("rloo compares the answers to one prompt: group_size must be at least 2")
-        return self
 
     def steps(
         self, policy: Policy, plan: Plan, optimizer: Optimizer, prepared: Prepared, start: int = 0

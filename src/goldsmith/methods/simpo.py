@@ -1,26 +1,22 @@
 """SimPO: preference training without a reference, on log-probability per token with a target margin."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Annotated, ClassVar
 
 import torch
 from pydantic import Field
 
-from goldsmith.engines.chat import Chat
-from goldsmith.engines.training import updating
-from goldsmith.engines.training.data.batches import Batch, Plan
-from goldsmith.engines.training.data.rows import Row, comparison_row
+from goldsmith.engines.training.data.batches import Batch
+from goldsmith.engines.training.data.rows import Row
 from goldsmith.engines.training.losses.answers import pairs_of
 from goldsmith.engines.training.losses.preference import simpo_loss
-from goldsmith.engines.training.method import Metrics
 from goldsmith.engines.training.model.policy import Policy
-from goldsmith.engines.training.optimizer import Optimizer
-from goldsmith.engines.training.settings import Positive, TrainingSettings
+from goldsmith.engines.training.pairwise import PairwiseMethod
+from goldsmith.engines.training.settings import Positive
 from goldsmith.types.artifact import Real
-from goldsmith.types.record import Comparison, Record
 
 
-class Simpo(TrainingSettings):
+class Simpo(PairwiseMethod):
     """Meng et al. 2024, arXiv:2405.14734. Nothing holds the model near its base but the learning rate."""
 
     id: ClassVar[str] = "simpo"
@@ -32,29 +28,8 @@ class Simpo(TrainingSettings):
     gamma: Annotated[Real, Field(ge=0)] = 1.0
     """The margin aimed at, after scaling (the paper's gamma; TRL's `simpo_gamma` is the same number)."""
 
-    def accepts(self, record: Record) -> bool:
-        """Comparisons."""
-        return isinstance(record.content, Comparison)
-
-    def encode(self, chat: Chat, record: Record, name: str, key: str) -> Row:
-        """The prompt with its two branches."""
-        return comparison_row(chat, record, name, key)
-
-    def prepare(self, policy: Policy, rows: Sequence[Row], plan: Plan) -> None:
-        """Nothing."""
-
-    def steps(
-        self, policy: Policy, plan: Plan, optimizer: Optimizer, _prepared: None, start: int = 0
-    ) -> Iterator[Metrics]:
-        """The loop."""
-        for update in plan.updates(start):
-            loss, means = updating.backward(
-                update.batches, len(update.rows), lambda batch: self._losses(policy, plan.rows, batch)
-            )
-            yield updating.step(optimizer, plan, update, loss, means)
-
     def _losses(
-        self, policy: Policy, rows: Sequence[Row], batch: Batch
+        self, policy: Policy, rows: Sequence[Row], batch: Batch, _prepared: None
     ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
         """Loss of each pair [P], and sums over the batch of what is watched."""
         pairs = pairs_of(policy, rows, batch, None)
@@ -73,9 +48,3 @@ class Simpo(TrainingSettings):
             "margin_per_token": margin_P.sum(),
             "reward_accuracy": (margin_P > 0).float().sum(),
         }
-
-    def evaluate(
-        self, policy: Policy, rows: Sequence[Row], batches: Iterator[Batch], _prepared: None
-    ) -> dict[str, float]:
-        """Means over pairs."""
-        return updating.means(batches, len(rows), lambda batch: self._losses(policy, rows, batch))

@@ -1,6 +1,9 @@
 """What methods that learn from rewards have in common: which records they take, and how they are validated."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from typing import ClassVar, Self
+
+from pydantic import model_validator
 
 from goldsmith.engines.chat import Chat
 from goldsmith.engines.training.data.batches import Batch, Plan
@@ -18,6 +21,16 @@ from goldsmith.types.record import Record
 
 class OnlineMethod(OnlineSettings):
     """A method that is handed rewards with its rows; it adds its settings and its loop, `steps`."""
+
+    id: ClassVar[str]
+    compares_answers: ClassVar[bool] = False
+    """Whether an answer is held against the others to its prompt, so that one alone teaches nothing."""
+
+    @model_validator(mode="after")
+    def _has_something_to_compare(self) -> Self:
+        if self.compares_answers and self.group_size < 2:
+            raise ValueError(f"{self.id} compares the answers to one prompt: group_size must be at least 2")
+        return self
 
     def accepts(self, record: Record) -> bool:
         """Conversations and comparisons: what they ask."""
