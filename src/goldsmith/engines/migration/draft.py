@@ -111,6 +111,12 @@ class Draft:
             text = f"{TITLES[self.tool]}'s default, written out because ours is another"
         self.note(key, outcome, text, to=f"{setting}: {show(value)}")
 
+    def take_base(self, key: str) -> None:
+        """Take the model over that the key names."""
+        if (base := self.given.get(key)) is not None:
+            self.base = str(base)
+            self.note(key, "taken", "", to=f"base: {self.base}")
+
     def can(self, setting: str) -> bool:
         """Whether the method chosen has this setting here."""
         if setting.startswith("adapter."):

@@ -15,14 +15,14 @@ NAMES = trainer_keys.FACTORY
 
 def read_factory(draft: Draft, devices: int, folder: Path) -> None:
     """Fill the draft from its file, which lies in `folder`."""
+    draft.take_base("model_name_or_path")
+    if _method(draft):
+        _what_is_trained(draft, devices, folder)
+    account_for_the_rest(draft, IGNORED, UNSUPPORTED, KNOWN)
+
+
+def _what_is_trained(draft: Draft, devices: int, folder: Path) -> None:
     given = draft.given
-    base = given.get("model_name_or_path")
-    if base is not None:
-        draft.base = str(base)
-        draft.note("model_name_or_path", "taken", "", to=f"base: {draft.base}")
-    if not _method(draft):
-        account_for_the_rest(draft, IGNORED, UNSUPPORTED, KNOWN)
-        return
     _what_is_tuned(draft)
     trainer_keys.read_optimiser(draft, NAMES)
     trainer_keys.read_batch(draft, NAMES, devices)
@@ -41,7 +41,6 @@ def read_factory(draft: Draft, devices: int, folder: Path) -> None:
     _rows(draft)
     _adapter_options(draft)
     read_sharding(draft, devices, folder)
-    account_for_the_rest(draft, IGNORED, UNSUPPORTED, KNOWN)
 
 
 def _method(draft: Draft) -> bool:
