@@ -12,6 +12,7 @@ from goldsmith.engines.statistics import (
     bca_interval,
     clustered_standard_error,
     effective_n,
+    influence_interval,
     mcnemar_exact,
     mean_interval,
     minimum_n,
@@ -19,11 +20,56 @@ from goldsmith.engines.statistics import (
     paired_difference,
     wilson,
 )
+from goldsmith.engines.step_scores import auc_influences
 from goldsmith.types.errors import Inconclusive
 
 quick = settings(derandomize=True, max_examples=60, deadline=None)
 shares = st.lists(st.floats(0, 1), min_size=1, max_size=40)
 coins = st.lists(st.sampled_from([0.0, 1.0]), min_size=1, max_size=60)
+
+
+@quick
+@given(
+    st.lists(st.tuples(st.floats(-5, 5), st.integers(0, 8)), min_size=1, max_size=40).filter(
+        lambda items: 0 <= sum(value for value, _ in items) / len(items) <= 1
+    )
+)
+def test_intervals_from_influence_values_stay_within_a_share(items: list[tuple[float, int]]) -> None:
+    """Influence values themselves lie anywhere. Turned over (1 - x), so is the interval."""
+    values, clusters = [value for value, _ in items], [str(cluster) for _, cluster in items]
+    one = influence_interval(values, clusters=clusters)
+    other = influence_interval([1 - value for value in values], clusters=clusters)
+    assert 0 <= one.low <= one.mean <= one.high <= 1
+    assert one.mean == pytest.approx(np.mean(values), abs=1e-12)
+    assert (other.low, other.high) == pytest.approx((1 - one.high, 1 - one.low), abs=1e-6)
+
+
+@pytest.mark.parametrize("distance", [0.0, 1.0, 2.5])
+def test_the_interval_of_an_area_under_the_curve_covers_it(distance: float) -> None:
+    """Two normal distributions so many deviations apart, 30 scores of each; the area is known. Near 1 a plain t
+    interval would leave 0..1."""
+    area = stats.norm.cdf(distance / math.sqrt(2))
+    rng = np.random.default_rng(7)
+    labels = [True] * 30 + [False] * 30
+    covered, outside = 0, 0
+    for _ in range(600):
+        scores = np.concatenate([rng.normal(distance, 1, 30), rng.normal(0, 1, 30)])
+        values = auc_influences(scores.tolist(), labels)
+        assert values is not None
+        found = influence_interval(values.tolist())
+        covered += found.low <= area <= found.high
+        outside += values.mean() + 2 * values.std(ddof=1) / math.sqrt(60) > 1
+    assert 0.925 <= covered / 600 <= 0.985
+    assert (outside > 20) == (distance > 2)
+
+
+def test_what_does_not_vary_still_has_an_interval() -> None:
+    """All right on a few answers is no proof of always right."""
+    assert influence_interval([1.0] * 8).low == pytest.approx(wilson(8, 8)[0])
+    assert influence_interval([1.0] * 8, clusters=["a", "b"] * 4).low == pytest.approx(wilson(2, 2)[0])
+    assert influence_interval([0.0]).high == pytest.approx(wilson(0, 1)[1])
+    with pytest.raises(Inconclusive):
+        influence_interval([])
 
 
 # Newcombe 1998 (Statistics in Medicine 17:857-872), table I, method 3

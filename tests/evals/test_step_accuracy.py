@@ -57,6 +57,30 @@ ROWS: list[tuple[Labels, list[float]]] = [
 ]
 
 
+@settings(derandomize=True, max_examples=60, deadline=None)
+@given(
+    st.lists(
+        st.lists(st.tuples(st.booleans(), st.sampled_from([0.1, 0.3, 0.6, 0.9])), min_size=1, max_size=4),
+        min_size=1,
+        max_size=30,
+    )
+)
+def test_no_interval_leaves_what_a_share_can_be(answers: list[list[tuple[bool, float]]]) -> None:
+    got = found([([label for label, _ in answer], [right for _, right in answer]) for answer in answers])
+    for one in got.values():
+        assert 0 <= one.low <= one.mean <= one.high <= 1
+
+
+def test_a_difference_of_shares_stays_within_one() -> None:
+    told = {f"answer {place}": right for place, (_, right) in enumerate(ROWS)}
+    rows = [labelled(name, labels) for name, (labels, _) in zip(told, ROWS, strict=True)]
+    upside_down = Steps({name: [1 - p for p in right] for name, right in told.items()})
+    results, _ = examine(Steps(told), upside_down, [("steps", StepAccuracy())], (), rows)
+    (auc,) = [one for one in results if one.metric == "auc"]
+    assert auc.base_mean == pytest.approx(1 - float(auc.mean))
+    assert -1 <= float(auc.difference_low or 0) < float(auc.difference or 0) < float(auc.difference_high or 0) <= 1
+
+
 def test_each_figure_is_what_it_says() -> None:
     got = found(ROWS)
     assert {name: one.unscored for name, one in got.items()} == dict.fromkeys(got, 0)
@@ -67,7 +91,7 @@ def test_each_figure_is_what_it_says() -> None:
     told = [(p, one) for labels, right in ROWS for one, p in zip(labels, right, strict=True) if one is not None]
     assert got["auc"].mean == pytest.approx(roc_auc_score([one for _, one in told], [p for p, _ in told]))
     assert "clustered" in got["step_accuracy"].interval
-    assert got["auc"].interval == "t, clustered"
+    assert got["auc"].interval == "t on the logit scale, clustered"
     assert found(ROWS, threshold=0.75)["first_error"].mean == pytest.approx(1.0)
 
 

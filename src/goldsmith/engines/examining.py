@@ -4,12 +4,12 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeGuard, cast
 
+from goldsmith.engines.metric_results import Column, kind_of, result_of
 from goldsmith.engines.rollout import roll_out
 from goldsmith.engines.sandbox import RecordingSandbox
-from goldsmith.engines.statistics import Estimate, mean_interval, paired_difference
 from goldsmith.types.errors import BadInput, GoldsmithError, Unavailable
 from goldsmith.types.record import Record, Role
-from goldsmith.types.score import Eval, Measure, MetricResult, Score, Scored, Unscored
+from goldsmith.types.score import Eval, Measure, MetricResult, Score, Unscored
 from goldsmith.types.trajectory import Answerer, StopReason, Task, Trajectory
 
 Who = Literal["tuned", "base"]
@@ -19,23 +19,15 @@ NamedEvals = Sequence[tuple[str, Eval | Measure]]
 
 
 @dataclass
-class _Column:
-    """One metric of one eval: the score of every item, by model."""
-
-    tuned: dict[str, Score] = field(default_factory=dict)
-    base: dict[str, Score] = field(default_factory=dict)
-
-
-@dataclass
 class _Sheet:
     """One eval's scores and item rows."""
 
-    columns: dict[str, _Column] = field(default_factory=dict)
+    columns: dict[str, Column] = field(default_factory=dict)
     rows: list[dict[str, Any]] = field(default_factory=list)
 
     def put(self, who: Who, item: str, scores: dict[str, Score], trajectory: Trajectory | None, eval_name: str) -> None:
         for metric, score in scores.items():
-            column = self.columns.setdefault(metric, _Column())
+            column = self.columns.setdefault(metric, Column())
             (column.tuned if who == "tuned" else column.base)[item] = score
         row: dict[str, Any] = {
             "eval": eval_name,
@@ -83,12 +75,9 @@ def examine(
             _run_measure(name, each, models, train_records, validation_records, sheet, progress)
         else:
             _run_eval(name, cast("Eval", each), models, sheet, progress, max_new_tokens, batch_size)
-        unbounded = frozenset(getattr(each, "unbounded_metrics", ())) | frozenset(
-            getattr(each, "influence_metrics", ())
-        )
-        for metric, column in sheet.columns.items():
-            with_base = base_answerer is not None
-            results.append(_result(name, metric, column, metric not in unbounded, with_base, seed))
+        results += [
+            result_of(name, metric, column, kind_of(each, metric), seed) for metric, column in sheet.columns.items()
+        ]
         rows.extend(sheet.rows)
     return tuple(results), iter(rows)
 
@@ -235,7 +224,7 @@ def _run_measure(
                 found=f"{type(error).__name__}: {error}",
             ) from error
         for metric, items in measured.items():
-            sheet.columns.setdefault(metric, _Column())
+            sheet.columns.setdefault(metric, Column())
             ids = [item for item, _ in items]
             if len(set(ids)) != len(ids):
                 raise BadInput(f"eval {name!r} scores an item twice", where=f"{name}.{metric}")
@@ -247,54 +236,3 @@ def _run_measure(
             sheet.put(who, item, scores, None, name)
         if progress is not None:
             progress(name, place + 1, len(models))
-
-
-def _values(column: dict[str, Score]) -> dict[str, float]:
-    return {item: score.value for item, score in column.items() if isinstance(score, Scored)}
-
-
-def _clusters(items: Sequence[str]) -> list[str]:
-    return [item.rpartition("#")[0] or item for item in items]
-
-
-_NOTHING = Estimate(0.0, 0.0, 1.0, "nothing scored")
-
-
-def _estimate(values: dict[str, float], bounded: bool, seed: int) -> Estimate:
-    if not values:
-        return _NOTHING
-    return mean_interval(list(values.values()), bounded=bounded, clusters=_clusters(list(values)), seed=seed)
-
-
-def _result(name: str, metric: str, column: _Column, bounded: bool, with_base: bool, seed: int) -> MetricResult:
-    tuned, base = _values(column.tuned), _values(column.base)
-    estimate = _estimate(tuned, bounded, seed)
-    result: dict[str, Any] = {
-        "eval": name,
-        "metric": metric,
-        "n": len(tuned),
-        "unscored": len(column.tuned) - len(tuned),
-        "mean": estimate.mean,
-        "low": estimate.low,
-        "high": estimate.high,
-        "interval": estimate.method,
-    }
-    if with_base and base:
-        on_base = _estimate(base, bounded, seed)
-        result |= {"base_mean": on_base.mean, "base_low": on_base.low, "base_high": on_base.high}
-        both = [item for item in tuned if item in base]
-        if both:
-            difference = paired_difference(
-                [tuned[item] for item in both],
-                [base[item] for item in both],
-                bounded=bounded,
-                clusters=_clusters(both),
-                seed=seed,
-            )
-            result |= {
-                "difference": difference.mean,
-                "difference_low": difference.low,
-                "difference_high": difference.high,
-                "interval": f"{estimate.method}; difference: {difference.method}",
-            }
-    return MetricResult.model_validate(result)

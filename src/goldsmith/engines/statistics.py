@@ -1,6 +1,7 @@
 """Intervals and tests for eval scores: every figure that is shown has one, and says by which method.
 
 Scores within 0..1 get Wilson's interval; values without bounds (losses, gaps) get a bootstrap or t interval;
+shares that are no means of scores (an area under a curve) get one on the logit scale, from influence values;
 two models on the same items get a paired interval. Items that belong together (turns of one conversation) are
 clusters, and clusters are what is counted as independent.
 """
@@ -18,6 +19,7 @@ from goldsmith.types.errors import Inconclusive
 Floats = NDArray[np.float64]
 _RESAMPLES = 2000
 _SMALLEST_BOOTSTRAP = 20
+_NO_SPREAD = 1e-12
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +128,33 @@ def mean_interval(
         return Estimate(mean, mean - half, mean + half, "t")
     low, high = bca_interval(x, confidence=confidence, seed=seed)
     return Estimate(mean, low, high, "bootstrap BCa")
+
+
+def influence_interval(
+    values: Sequence[float], *, clusters: Sequence[str] | None = None, confidence: float = 0.95
+) -> Estimate:
+    """A share that is the mean of influence values, with its interval, which stays within 0..1.
+
+    A t interval on the logit scale by the delta method, as is usual for an area under the ROC curve (Pepe 2003, section
+    5.2.3). At 0 or 1, or where nothing varies, that has no spread: then Wilson's interval, each cluster counting once.
+    Raises `Inconclusive` for no values.
+    """
+    x = _checked(values, bounded=False)
+    names = [str(i) for i in range(len(x))] if clusters is None else clusters
+    groups, mean = len(set(names)), min(1.0, max(0.0, float(x.mean())))
+    error = clustered_standard_error(values, names) if groups > 1 else 0.0
+    clustered = ", clustered" if groups < len(x) else ""
+    if error < _NO_SPREAD or not _NO_SPREAD < mean < 1 - _NO_SPREAD:
+        low, high = wilson(mean * groups, groups, confidence)
+        return Estimate(mean, min(low, mean), max(high, mean), "Wilson, nothing varies" + clustered)
+    middle = math.log(mean / (1 - mean))
+    half = _t_quantile(confidence, groups - 1) * error / (mean * (1 - mean))
+    return Estimate(mean, _share_of(middle - half), _share_of(middle + half), "t on the logit scale" + clustered)
+
+
+def _share_of(logit: float) -> float:
+    """The inverse of the logit, for any number."""
+    return 0.5 * (1 + math.tanh(logit / 2))
 
 
 def _checked(values: Sequence[float], bounded: bool) -> Floats:
