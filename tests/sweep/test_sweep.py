@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
+from goldsmith_test_records import answered, compared
 
 from goldsmith import pipeline, plugins
 from goldsmith.cli.main import cli
@@ -27,7 +28,7 @@ from goldsmith.trust import records
 from goldsmith.trust.keys import KeyRing
 from goldsmith.trust.workspace import Workspace
 from goldsmith.types.errors import BadInput, GoldsmithError, Unavailable
-from goldsmith.types.record import Conversation, Message, Record, Role, TextPart
+from goldsmith.types.record import Record
 
 COLOURS = ("red", "blue", "green", "white", "black", "grey", "brown", "orange")
 RECIPE = """\
@@ -146,44 +147,79 @@ def test_a_killed_sweep_goes_on_and_reads_no_test(released, monkeypatch):
     assert not held & {prompt_key(record) for part in used for record in part}
 
 
-@pytest.mark.parametrize("metric", ["correct", "corect"])
-def test_an_evals_metric_may_decide(tmp_path, monkeypatch, metric):
-    """One candidate as it is really run, to its first step, judged by its answers; a metric there is not is named."""
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    quiz = tmp_path / "quiz.jsonl"
-    quiz.write_text(json.dumps({"question": "What is two and two?", "answer": "4"}) + "\n", encoding="utf-8")
-    for name, numbers in (("train", range(8)), ("validation", range(8, 10))):
-        (tmp_path / name).write_bytes(records.blob(said(n) for n in numbers))
+def taken(folder: Path, method: str, tune: str, rows: list[Record], objective: dict[str, Any]) -> dict[str, Any]:
+    """What one candidate answers, as it is really run, to its first step; the last two rows are for validation."""
+    for name, some in (("train", rows[:-2]), ("validation", rows[-2:])):
+        (folder / name).write_bytes(records.blob(some))
+    adapter = {"kind": "lora", "rank": 2} if tune == "lora" else {"kind": "none"}
     task = {
-        "method": "sft",
-        "settings": {"max_steps": 4, "batch_size": 4, "adapter": {"kind": "lora", "rank": 2}},
+        "method": method,
+        "settings": {"max_steps": 4, "batch_size": 4, "adapter": adapter},
         "base": str(model_files.locate_base("goldsmith-nano")),
         "seed": 1,
-        "train": str(tmp_path / "train"),
-        "validation": str(tmp_path / "validation"),
-        "cache": str(tmp_path / "tokens"),
-        "folder": str(tmp_path / "one"),
-        "answer": str(tmp_path / "answer.json"),
+        "train": str(folder / "train"),
+        "validation": str(folder / "validation"),
+        "cache": str(folder / "tokens"),
+        "folder": str(folder / "one"),
+        "answer": str(folder / "answer.json"),
         "until": 1,
-        "objective": {"eval": "answer_match", "metric": metric, "settings": {"paths": [str(quiz)]}, "best": "highest"},
+        "objective": objective,
         "device": "cpu",
         "models": {},
         "trust": None,
     }
-    done = process.attempt(stage.WORKER, task, tmp_path / "one", seconds=600, tick=lambda _: None)
+    done = process.attempt(stage.WORKER, task, folder / "one", seconds=600, tick=lambda _: None)
     assert done.exit_code == 0, done.last_words
     assert done.answer is not None
+    return done.answer
+
+
+@pytest.mark.parametrize("metric", ["correct", "corect"])
+def test_an_evals_metric_may_decide(tmp_path, monkeypatch, metric):
+    """One candidate judged by its answers; a metric there is not is named."""
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    quiz = tmp_path / "quiz.jsonl"
+    quiz.write_text(json.dumps({"question": "What is two and two?", "answer": "4"}) + "\n", encoding="utf-8")
+    objective = {"eval": "answer_match", "metric": metric, "settings": {"paths": [str(quiz)]}, "best": "highest"}
+    answer = taken(tmp_path, "sft", "lora", [said(n) for n in range(10)], objective)
     if metric == "correct":
-        assert (done.answer["step"], done.answer["quality"]) in ((1, 0.0), (1, 1.0))
+        assert (answer["step"], answer["quality"]) in ((1, 0.0), (1, 1.0))
     else:
-        assert done.answer["error"] == "BadInput"
-        assert "no such metric" in done.answer["reason"]
+        assert answer["error"] == "BadInput"
+        assert "no such metric" in answer["reason"]
+
+
+@pytest.mark.parametrize(
+    ("method", "tune", "name", "metric"),
+    [
+        ("process_reward", "lora", "step_accuracy", "auc"),
+        ("process_reward", "full", "step_accuracy", "step_accuracy"),
+        ("reward_model", "lora", "preference_accuracy", "accuracy"),
+    ],
+)
+def test_models_that_score_are_chosen_by_evals_of_scores(tmp_path, monkeypatch, method, tune, name, metric):
+    """The eval is handed a model that scores, not one that writes: something is scored at all."""
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    objective = {"eval": name, "metric": metric, "settings": {}, "best": "highest"}
+    rows = [judged(n) if method == "process_reward" else better(n) for n in range(10)]
+    answer = taken(tmp_path, method, tune, rows, objective)
+    assert "error" not in answer, answer
+    assert answer["step"] == 1
+    assert 0 <= answer["quality"] <= 1
+
+
+def judged(n: int) -> Record:
+    """An answer of two steps, the second wrong."""
+    content = answered(f"What is {n}?", f"It is {n}.\n\nIt is {n + 1}.").content
+    return Record(content=content, extra=json.dumps({"labels": [True, False]}))
+
+
+def better(n: int) -> Record:
+    return compared(f"What is {n}?", f"It is {n}.", f"It is {n + 1}.")
 
 
 def said(n: int) -> Record:
-    both = ((Role.USER, f"What is {n}?"), (Role.ASSISTANT, f"It is {n}."))
-    messages = tuple(Message(role=role, parts=(TextPart(text=text),)) for role, text in both)
-    return Record(content=Conversation(messages=messages))
+    return answered(f"What is {n}?", f"It is {n}.")
 
 
 def test_a_misspelt_key_stops_it_at_once(released, tmp_path):

@@ -9,6 +9,7 @@ import torch
 
 from goldsmith.engines.chat import Encoded, open_chat
 from goldsmith.engines.reward_form import not_a_writer, reward_form
+from goldsmith.engines.sampler import LocalAnswerer
 from goldsmith.engines.training.data.steps import split_steps
 from goldsmith.engines.training.model.loading import load_model
 from goldsmith.types.errors import BadInput
@@ -165,3 +166,14 @@ class StepAnswerer(_Judge):
         """Each step's probability of being right, read at its end. Raises BadInput where one cannot be written."""
         encoded = [self.scorer.encode_steps(item, delimiter) for item in items]
         return [probabilities(numbers) for numbers in self.scorer.scores(encoded)]
+
+
+AnyAnswerer = LocalAnswerer | RewardAnswerer | StepAnswerer
+
+
+def open_answerer(folder: str | Path, adapter: str | Path | None = None) -> AnyAnswerer:
+    """The model as what it is: one that writes answers, or one that scores them or their steps."""
+    form = reward_form(adapter or folder)
+    if form == RewardAnswerer.form:
+        return RewardAnswerer(folder, adapter)
+    return StepAnswerer(folder, adapter) if form == StepAnswerer.form else LocalAnswerer(folder, adapter)

@@ -8,7 +8,6 @@ from typing import cast
 from goldsmith import plugins
 from goldsmith.engines import model_files
 from goldsmith.engines.evidence import json_lines, records_of
-from goldsmith.engines.reward_form import reward_form
 from goldsmith.engines.splits import split_records
 from goldsmith.trust import canonical
 from goldsmith.trust.workspace import Workspace
@@ -50,21 +49,16 @@ def examine(
     Errors: BadInput or Unavailable naming the eval that could not run at all.
     """
     from goldsmith.engines.examining import examine as run_evals
-    from goldsmith.engines.reward_scoring import RewardAnswerer, StepAnswerer
-    from goldsmith.engines.sampler import LocalAnswerer
+    from goldsmith.engines.reward_scoring import AnyAnswerer, open_answerer
 
     train, validation = _records(ws, release, validation_share)
     evals = build_evals(entries)
     with ExitStack() as stack:
 
-        def answerer(digest: Digest) -> LocalAnswerer | RewardAnswerer | StepAnswerer:
-            folder, adapter = model_files.answerer_paths(ws, digest)
-            form = reward_form(adapter or folder)
-            if form == "reward_model":
-                return stack.enter_context(RewardAnswerer(folder, adapter))
-            if form == "process_reward":
-                return stack.enter_context(StepAnswerer(folder, adapter))
-            return stack.enter_context(LocalAnswerer(folder, adapter))
+        def answerer(digest: Digest) -> AnyAnswerer:
+            found = open_answerer(*model_files.answerer_paths(ws, digest))
+            stack.enter_context(found)
+            return found
 
         results, items = run_evals(
             answerer(model),

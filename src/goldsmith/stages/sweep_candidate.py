@@ -79,11 +79,11 @@ def _quality(
     objective: SweepObjective, task: dict[str, Any], model: Path, training: list[Record], validation: list[Record]
 ) -> float:
     from goldsmith.engines.examining import examine
-    from goldsmith.engines.sampler import LocalAnswerer
+    from goldsmith.engines.reward_scoring import open_answerer
 
     built = cast("Eval | Measure", plugins.build("evals", objective.eval, objective.settings))
     adapter = model if (model / "adapter_config.json").is_file() else None
-    with LocalAnswerer(task["base"] if adapter else model, adapter) as answerer:
+    with open_answerer(task["base"] if adapter else model, adapter) as answerer:
         results, _ = examine(answerer, None, [(objective.eval, built)], training, validation, task["seed"])
     found = {one.metric: one for one in results}
     if objective.metric not in found:
