@@ -103,10 +103,10 @@ def config_of(shape: str) -> Any:
 def predicted(case: Case, rows: tuple[Any, ...]) -> tuple[int, dict[str, int]]:
     """Bytes of tensors that `goldsmith fit` counts, and its parts with the allowance for a GPU."""
     from goldsmith.engines.fit.estimate import as_dict, memory_of
-    from goldsmith.stages import fit
+    from goldsmith.engines.fit.work import Work, simulated
+    from goldsmith.stages.fit import build
 
-    work = fit.Work(case.method, fit.build(case.method, case.settings), rows, False)
-    run = fit.simulated(config_of(case.shape), work, "cuda")
+    run = simulated(config_of(case.shape), Work(case.method, build(case.method, case.settings), rows, False), "cuda")
     return run.peak, dict(as_dict(memory_of(run, device="cuda")))
 
 
@@ -144,13 +144,13 @@ def trained(case: Case, rows: tuple[Any, ...], device: str) -> dict[str, Any]:
     from goldsmith.engines.training.data.prepare import plan_of
     from goldsmith.engines.training.guards.self_test import choose_way
     from goldsmith.engines.training.optimizer import build_optimizer
-    from goldsmith.stages import fit
+    from goldsmith.stages.fit import build
 
     cuda = device == "cuda"
     if cuda:
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats()
-    spec: Any = fit.build(case.method, case.settings)
+    spec: Any = build(case.method, case.settings)
     policy = _policy(case, spec, device)
     facts = choose_way(policy, list(rows), spec.max_length)
     plan = plan_of(spec, rows, 0, device=device, share=policy.shares)

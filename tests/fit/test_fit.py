@@ -31,12 +31,13 @@ from goldsmith.engines.fit.simulate import (
     simulate,
     stated_rows,
 )
+from goldsmith.engines.fit.work import memory_for, reads_of, simulated, stated_work
 from goldsmith.engines.fit.writing import sampling_bytes
 from goldsmith.engines.training.attention import flat
 from goldsmith.engines.training.model.adapters import put_adapter
 from goldsmith.engines.training.model.policy import Policy
 from goldsmith.stages import fit, fit_remedies
-from goldsmith.stages.fit import build, config_of, memory_for, reads_of, simulated, stated_work
+from goldsmith.stages.fit import build, config_of
 from goldsmith.stages.fit_remedies import remedies
 from goldsmith.types.errors import BadInput, Unavailable
 

@@ -9,7 +9,8 @@ from goldsmith.cli.options import json_option, print_json, safe
 
 if TYPE_CHECKING:
     from goldsmith.engines.fit.hardware import Machine
-    from goldsmith.stages.fit import Asked, Fit, Work
+    from goldsmith.engines.fit.work import Work
+    from goldsmith.stages.fit import Asked, Fit
     from goldsmith.stages.fit_remedies import Remedy
 
 GIB = 2**30

@@ -7,8 +7,9 @@ from typing import Any
 
 from goldsmith.engines.fit.estimate import Memory, Sharing
 from goldsmith.engines.fit.hardware import Machine
+from goldsmith.engines.fit.work import Work, memory_for, simulated
 from goldsmith.engines.training.data.prepare import FORWARD_TOKENS
-from goldsmith.stages.fit import Work, build, memory_for, simulated
+from goldsmith.stages.fit import build
 from goldsmith.types.errors import BadInput
 
 LEAST_FORWARD = 512
