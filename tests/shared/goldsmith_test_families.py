@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from goldsmith_test_tiny import byte_level
+
 CORPUS = [
     "The quick brown fox jumps over the lazy dog. What is two plus two? It is four.",
     '{"name": "add", "arguments": {"a": 2, "b": 2}} parameters type function description integer',
@@ -315,20 +317,10 @@ COMMON: dict[str, Any] = {
 
 def tokenizer_of(family: Family) -> Any:
     """A byte-level BPE tokenizer of about 350 tokens with the family's control tokens and template."""
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import PreTrainedTokenizerFast
 
     special = list(dict.fromkeys(["<pad>", *([family.bos] if family.bos else []), family.eos, *family.special]))
-    core = Tokenizer(models.BPE())
-    core.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    core.decoder = decoders.ByteLevel()
-    trainer = trainers.BpeTrainer(
-        vocab_size=350,
-        special_tokens=special,
-        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
-        show_progress=False,
-    )
-    core.train_from_iterator(CORPUS, trainer)
+    core = byte_level(CORPUS, 350, special)
     named = {"eos_token": family.eos, "pad_token": "<pad>"} | ({"bos_token": family.bos} if family.bos else {})
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=core, extra_special_tokens=list(family.special), **named)
     tokenizer.chat_template = family.template

@@ -35,23 +35,32 @@ CORPUS = [
 SPECIAL = ["<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|pad|>"]
 
 
-def build_tokenizer(template: str | None = QWEN_TEMPLATE) -> Any:
-    """A byte-level BPE tokenizer of about 400 tokens."""
+def byte_level(texts: list[str], size: int, special: list[str]) -> Any:
+    """A byte-level BPE of so many tokens, learned from the texts."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
-    from transformers import PreTrainedTokenizerFast
 
     core = Tokenizer(models.BPE())
     core.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     core.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
-        vocab_size=400,
-        special_tokens=SPECIAL,
+        vocab_size=size,
+        special_tokens=special,
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
-    core.train_from_iterator(CORPUS, trainer)
+    core.train_from_iterator(texts, trainer)
+    return core
+
+
+def build_tokenizer(template: str | None = QWEN_TEMPLATE) -> Any:
+    """A byte-level BPE tokenizer of about 400 tokens."""
+    from transformers import PreTrainedTokenizerFast
+
     tokenizer = PreTrainedTokenizerFast(
-        tokenizer_object=core, eos_token="<|endoftext|>", pad_token="<|pad|>", extra_special_tokens=SPECIAL[1:3]
+        tokenizer_object=byte_level(CORPUS, 400, SPECIAL),
+        eos_token="<|endoftext|>",
+        pad_token="<|pad|>",
+        extra_special_tokens=SPECIAL[1:3],
     )
     if template is not None:
         tokenizer.chat_template = template
