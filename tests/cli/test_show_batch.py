@@ -177,3 +177,16 @@ def test_no_weights_are_read(tmp_path: Path):
     path = recipe(tmp_path)
     path.write_text(path.read_text() + f"base: {base}\n", encoding="utf-8")
     assert show_batch(pipeline.read_recipe(path)[0], tmp_path).labels > 0
+
+
+@pytest.mark.parametrize("method", ["grpo", "rloo", "ppo", "raft"])
+def test_a_round_shows_its_prompts_and_how_many_answers_are_to_come(method: str):
+    records = [chat_record(number, "It left.") for number in range(6)]
+    settings = {"batch_size": 2, "group_size": 3, "rewards": [{"reward": "repetition"}]}
+    shown = made(method, records, settings)
+    assert (shown.answers, shown.labels, shown.forwards, len(shown.rows)) == (3, 0, 1, 2)
+    text = "\n".join(batch_text.lines(shown, colour=False, most_rows=1, bounds=False))
+    assert "2 prompts" in text
+    assert "3 answers to each" in text
+    assert "Where is parcel" in text
+    assert "It left." not in text

@@ -18,7 +18,8 @@ OFF = "\x1b[0m"
 def lines(shown: "Preview", *, colour: bool, most_rows: int, bounds: bool) -> Iterator[str]:
     """The forward, line by line. `bounds`: a bar between tokens."""
     yield from head(shown)
-    yield legend(colour)
+    if not shown.answers:
+        yield legend(colour)
     for number, row in enumerate(shown.rows[:most_rows], start=1):
         yield ""
         yield _row_head(number, len(shown.rows), row)
@@ -26,14 +27,19 @@ def lines(shown: "Preview", *, colour: bool, most_rows: int, bounds: bool) -> It
             yield from _part(part, colour, bounds)
     if len(shown.rows) > most_rows:
         yield ""
-        yield f"... and {len(shown.rows) - most_rows} more rows in this forward (-n {len(shown.rows)} shows all)"
+        what = "prompts in this round" if shown.answers else "rows in this forward"
+        yield f"... and {len(shown.rows) - most_rows} more {what} (-n {len(shown.rows)} shows all)"
 
 
 def head(shown: "Preview") -> Iterator[str]:
     """What is shown, and what became of the other rows."""
-    room = f" of at most {shown.capacity}" if shown.capacity else ""
-    where = f"update {shown.update} of {shown.updates}, forward {shown.forward} of {shown.forwards}"
-    yield f"{where}: {len(shown.rows)} rows, {shown.tokens} tokens{room}, {shown.labels} trained"
+    if shown.answers:
+        yield f"round {shown.update} of {shown.updates}: {len(shown.rows)} prompts, {shown.tokens} tokens"
+        yield f"the model writes {shown.answers} answers to each; it learns from those alone, none is written yet"
+    else:
+        room = f" of at most {shown.capacity}" if shown.capacity else ""
+        where = f"update {shown.update} of {shown.updates}, forward {shown.forward} of {shown.forwards}"
+        yield f"{where}: {len(shown.rows)} rows, {shown.tokens} tokens{room}, {shown.labels} trained"
     kept = f"{shown.train_rows} rows to train on"
     if shown.validation_rows:
         kept += f", {shown.validation_rows} to validate on"
@@ -112,6 +118,7 @@ def document(shown: "Preview", most_rows: int) -> dict[str, Any]:
         "capacity": shown.capacity or None,
         "labels": shown.labels,
         "rows_in_forward": len(shown.rows),
+        "answers_to_each": shown.answers,
         "train_rows": shown.train_rows,
         "validation_rows": shown.validation_rows,
         "other_kind": shown.other_kind,

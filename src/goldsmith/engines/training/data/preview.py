@@ -56,7 +56,8 @@ class ShownRow:
 @dataclass(frozen=True, slots=True)
 class Preview:
     """One forward of one update. `tokens` go through the model, `labels` of them are learned. `too_long`: rows over
-    `max_length` in all; `stops_the_run`: they are more than the settings allow."""
+    `max_length` in all; `stops_the_run`: they are more than the settings allow. `answers`: how many the model writes to
+    each row, where rows are prompts and only the model's own answers are learned; else 0."""
 
     update: int
     updates: int
@@ -76,6 +77,7 @@ class Preview:
     dropped: int
     stops_the_run: bool
     facts: Mapping[str, str]
+    answers: int = 0
 
 
 def preview(
@@ -117,20 +119,23 @@ def preview(
         data = prepare_data(method, lenient, chat, records, validation, names, cache)
     plan = plan_of(settings, data.train, seed, device=device, share=True)
     _require(1 <= update <= plan.steps, "update", update, plan.steps)
-    chosen = plan.update(update - 1)
-    _require(1 <= forward <= len(chosen.batches), "forward", forward, len(chosen.batches))
-    batch = chosen.batches[forward - 1]
-    members = [data.train[i] for i in batch.rows]
+    answers = int(getattr(settings, "group_size", 0))
+    # Prompts alone are no batch: what the model is trained on are answers that nobody has written yet.
+    forwards = [] if answers else plan.update(update - 1).batches
+    count = len(forwards) or 1
+    _require(1 <= forward <= count, "forward", forward, count)
+    chosen = forwards[forward - 1].rows if forwards else plan.rows_of(update - 1)
+    members = [data.train[i] for i in chosen]
     kinds = {record_name: record.content.kind for record_name, record in zip(names, records, strict=True)}
     return Preview(
         update=update,
         updates=plan.steps,
         forward=forward,
-        forwards=len(chosen.batches),
+        forwards=count,
         capacity=plan.forward_tokens,
         rows=tuple(_shown(chat, row, full[row.key], kinds.get(row.name, "")) for row in members),
-        tokens=batch.tokens,
-        labels=int(batch.labels_N.numel()),
+        tokens=forwards[forward - 1].tokens if forwards else sum(row.tokens for row in members),
+        labels=int(forwards[forward - 1].labels_N.numel()) if forwards else 0,
         too_long=long,
         stops_the_run=stops,
         train_rows=len(data.train),
@@ -141,6 +146,7 @@ def preview(
         cut=len(data.cut),
         dropped=len(data.dropped),
         facts=dict(chat.facts),
+        answers=answers,
     )
 
 
