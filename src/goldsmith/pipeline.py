@@ -49,18 +49,36 @@ class Circle:
 
 def read_recipe(path: Path) -> tuple[Recipe, PromotionPolicy]:
     """A recipe and its promotion policy. Errors: BadInput with file, line and a suggestion; nothing else is touched."""
-    recipe = read_yaml(path, Recipe)
+    try:
+        recipe = read_yaml(path, Recipe)
+    except BadInput as error:
+        raise _placed(error) from error
     if recipe.promote is not None:
         return recipe, recipe.promote
     policy = promote.read_policy(path.parent / str(recipe.policy))
     return recipe.model_copy(update={"promote": policy, "policy": None}), policy
 
 
+def _placed(error: BadInput) -> BadInput:
+    """The same error; of a setting of training that stands among the recipe's own keys it says where it belongs."""
+    from goldsmith.engines.training.settings import TrainingSettings
+
+    key = error.what.removeprefix("unknown key '").split("'")[0]
+    if error.what.startswith("unknown key '") and key in TrainingSettings.model_fields:
+        error.what = f"{key!r} is a setting of a training step, not of the recipe"
+        error.allowed = None
+        error.next_step = f"put it there: train: [{{method: ..., settings: {{{key}: {error.found}}}}}]"
+    return error
+
+
 def dry_run(recipe: Recipe) -> None:
     """Build every capability the recipe names, so that a misspelt setting fails before any work is done."""
     check.checks_of(recipe.checks)
     examine.build_evals(recipe.examine)
-    train.require_sources(train.build_methods(recipe.train), [one.name for one in recipe.sources])
+    methods = train.build_methods(recipe.train)
+    train.require_sources(methods, [one.name for one in recipe.sources])
+    if getattr(methods[-1], "ends_in", "words") == "number":
+        examine.require_answers_not_needed(recipe.examine, recipe.train[-1].method)
 
 
 def run(

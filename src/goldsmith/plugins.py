@@ -4,12 +4,13 @@ import difflib
 import importlib
 import inspect
 import pkgutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from types import ModuleType
 from typing import Any, Literal
 
 from pydantic import ValidationError
 
+from goldsmith.engines.yaml_file import by_cause, keys_at
 from goldsmith.types.artifact import Spec
 from goldsmith.types.asking import PLACEHOLDER, Asked, Asking
 from goldsmith.types.errors import BadInput, Unavailable
@@ -103,29 +104,43 @@ def _hand_over(asked: Asked, hand: Hand | None, where: str) -> Any:
 
 
 def _explain(kind: Kind, name: str, capability: type[Spec], error: ValidationError) -> BadInput:
-    first = error.errors(include_url=False)[0]
-    key = str(first["loc"][-1]) if first["loc"] else ""
-    what = first["msg"]
-    fields = _fields_at(capability, first["loc"][:-1] if first["type"] == "extra_forbidden" else ())
-    if first["type"] == "extra_forbidden":
-        close = difflib.get_close_matches(key, fields, n=1)
-        what = f"unknown setting {key!r}" + (f"; did you mean {close[0]!r}?" if close else "")
+    problems = [_problem(capability, dict(one)) for one in by_cause(error)]
+    where, what, found, allowed = problems[0]
+    for place, also, _, _ in problems[1:6]:
+        what += f"\n  also:    {name}.{place}: {also}" if place else f"\n  also:    {also}"
     return BadInput(
         f"{kind[:-1]} {name}: {what}",
-        where=f"{name}.{'.'.join(str(p) for p in first['loc'])}",
-        found=repr(first.get("input"))[:80],
-        allowed=", ".join(fields) or "no settings",
+        where=f"{name}.{where}" if where else name,
+        found=found,
+        allowed=allowed,
+        next_step=f"correct it and run the same command again (goldsmith show capabilities {kind} lists all settings)",
     )
 
 
-def _fields_at(model: Any, place: Sequence[int | str]) -> list[str]:
-    """The settings that can stand at a place: those of a group (`adapter`) where the place leads into it."""
-    for part in place:
-        field = getattr(model, "model_fields", {}).get(part)
-        if field is None or not hasattr(field.annotation, "model_fields"):
-            break
-        model = field.annotation
-    return list(model.model_fields)
+def _problem(capability: type[Spec], error: dict[str, Any]) -> tuple[str, str, str, str | None]:
+    """Where, what, found and allowed of one of pydantic's errors."""
+    place: tuple[str | int, ...] = tuple(error["loc"])
+    where = ".".join(str(step) for step in place)
+    found = repr(error.get("input"))
+    found = found if len(found) <= 80 else found[:79] + "…"
+    message = str(error["msg"]).removeprefix("Value error, ")
+    if error["type"] == "extra_forbidden":
+        fields = sorted(keys_at(capability, place[:-1]))
+        close = difflib.get_close_matches(str(place[-1]), fields, n=1)
+        hint = f"; did you mean {close[0]!r}?" if close else ""
+        return where, f"unknown setting {str(place[-1])!r}{hint}", found, ", ".join(fields) or "no settings"
+    if error["type"] == "missing":
+        return where, f"the setting {where!r} is missing", "nothing", None
+    if error["type"] == "too_short":
+        return where, f"{where!r} is empty", found, f"at least {error['ctx']['min_length']}"
+    if error["type"] in ("model_type", "model_attributes_type", "dataclass_type", "dict_type"):
+        fields = sorted(keys_at(capability, place))
+        return where, f"{where!r} is a group of settings", found, "{" + ": ..., ".join(fields) + ": ...}"
+    if message.startswith("Input should be "):
+        allowed = message.removeprefix("Input should be ").split(", unable to parse")[0]
+        allowed = allowed.replace("a valid integer", "a whole number").replace("a valid ", "a ")
+        return where, f"{where!r} does not take this value", found, allowed
+    return where, f"{where!r}: {message}" if where else message, found, None
 
 
 def build_all(

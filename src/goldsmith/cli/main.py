@@ -4,7 +4,10 @@ import errno
 import importlib
 import json
 import os
+import re
+import shutil
 import sys
+import textwrap
 import traceback
 import warnings
 from typing import NoReturn
@@ -136,8 +139,27 @@ def _refuse(error: GoldsmithError) -> NoReturn:
 
 
 def _fail(message: str, code: int) -> NoReturn:
-    print(message, file=sys.stderr)
+    print(_fitted(message) if sys.stderr.isatty() else message, file=sys.stderr)
     sys.exit(code)
+
+
+def _fitted(message: str) -> str:
+    """A message broken between words to the terminal's width, each part under where its fact began."""
+    width = shutil.get_terminal_size().columns
+
+    def broken(line: str) -> str:
+        fact = re.match(r"  (?:where|found|allowed|next|also): +", line)
+        indent = " " * (len(fact[0]) if fact else 2)
+        return textwrap.fill(
+            line,
+            width,
+            subsequent_indent=indent,
+            break_long_words=False,
+            break_on_hyphens=False,
+            replace_whitespace=False,
+        )
+
+    return "\n".join(broken(line) if len(line) > width else line for line in message.split("\n"))
 
 
 def _bug() -> None:

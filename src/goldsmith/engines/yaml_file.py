@@ -104,7 +104,9 @@ class _Reader:
             raise BadInput(f"{self._name} is nested too deeply", where=self._name, allowed=allowed) from error
         except MarkedYAMLError as error:
             mark = error.problem_mark or error.context_mark
-            self._refuse(f"this is not YAML: {error.problem or error.context}", mark)
+            what = f"this is not YAML: {error.problem or error.context}"
+            tabs = "spaces before a key, never tabs" if "'\\t'" in what else None
+            self._refuse(what, mark, allowed=tabs)
         except (YAMLError, ValueError) as error:
             found = str(error).splitlines()[0][:160]
             raise BadInput(f"{self._name} is not YAML", where=self._name, found=found) from error
@@ -187,8 +189,7 @@ def _core_value(text: str) -> Any:
 def _explained(
     name: str, model: type[BaseModel], places: Mapping[Steps, tuple[int, int]], error: ValidationError
 ) -> BadInput:
-    problems = [_problem(model, places, dict(one)) for one in error.errors(include_url=False)]
-    # What is there and wrong explains what is missing: a misspelt key is both.
+    problems = [_problem(model, places, one) for one in by_cause(error)]
     problems.sort(key=lambda problem: (problem[2] == "nothing", problem[0]))
     (line, column), what, found, allowed = problems[0]
     for (other_line, other_column), other, _, _ in problems[1:6]:
@@ -204,6 +205,20 @@ def _explained(
     )
 
 
+def by_cause(error: ValidationError) -> list[dict[str, Any]]:
+    """pydantic's errors, what is there and wrong before what is missing (a misspelt key is both), and without those of
+    a list that seems too short only because its items are wrong."""
+    found = [dict(one) for one in error.errors(include_url=False)]
+
+    def follows(one: dict[str, Any]) -> bool:
+        place = one["loc"]
+        return one["type"] == "too_short" and any(
+            len(other["loc"]) > len(place) and other["loc"][: len(place)] == place for other in found
+        )
+
+    return sorted((one for one in found if not follows(one)), key=lambda one: one["type"] == "missing")
+
+
 def _problem(
     model: type[BaseModel], places: Mapping[Steps, tuple[int, int]], error: dict[str, Any]
 ) -> tuple[tuple[int, int], str, str, str | None]:
@@ -211,14 +226,16 @@ def _problem(
     path = _real_path(loc, places)
     key = ".".join(str(step) for step in path)
     if error["type"] == "extra_forbidden" and path:
-        allowed = sorted(_keys_at(model, path[:-1]))
-        close = difflib.get_close_matches(str(path[-1]), allowed, n=1, cutoff=0.5)
+        allowed = sorted(keys_at(model, path[:-1]))
+        close = difflib.get_close_matches(str(path[-1]), allowed, n=1, cutoff=0.6)
         hint = f"; did you mean {close[0]!r}?" if close else ""
         return places[path], f"unknown key {key!r}{hint}", show(error.get("input")), ", ".join(allowed) or None
     if error["type"] == "missing":
         wanted = ".".join(str(step) for step in (*path, loc[-1]))
         return places[path], f"the key {wanted!r} is missing", "nothing", None
-    message = str(error["msg"]).removeprefix("Value error, ")
+    if error["type"] == "too_short":
+        return places[path], f"{key} is empty", show(error.get("input")), f"at least {error['ctx']['min_length']}"
+    message = str(error["msg"]).removeprefix("Value error, ").replace("a valid dictionary", "a group of keys")
     return places[path], f"{key}: {message}" if key else message, show(error.get("input")), None
 
 
@@ -231,7 +248,7 @@ def _real_path(loc: Steps, places: Mapping[Steps, tuple[int, int]]) -> Steps:
     return path
 
 
-def _keys_at(model: type[BaseModel], path: Sequence[str | int]) -> set[str]:
+def keys_at(model: type[BaseModel], path: Sequence[str | int]) -> set[str]:
     """The keys that a model takes at a path, over all members of unions."""
     current: list[Any] = [model]
     for step in path:

@@ -12,6 +12,7 @@ from goldsmith.engines.splits import split_records
 from goldsmith.trust import canonical
 from goldsmith.trust.workspace import Workspace
 from goldsmith.types.artifact import Digest, Spec
+from goldsmith.types.errors import BadInput
 from goldsmith.types.lineage import Examination, Release
 from goldsmith.types.recipe import EvalEntry
 from goldsmith.types.record import Record
@@ -23,6 +24,19 @@ def build_evals(entries: Sequence[EvalEntry]) -> list[tuple[str, Eval | Measure]
     return [
         (one.name or one.eval, cast(Eval | Measure, plugins.build("evals", one.eval, one.settings))) for one in entries
     ]
+
+
+def require_answers_not_needed(entries: Sequence[EvalEntry], method: str) -> None:
+    """Refuse evals that ask for answers where the model to be examined writes none (`method` makes a reward model)."""
+    asking = [name for name, one in build_evals(entries) if not hasattr(one, "measure")]
+    if asking:
+        raise BadInput(
+            f"{method} makes a model that scores answers and writes none: it cannot be examined by what it writes",
+            where="examine",
+            found=", ".join(asking),
+            allowed="preference_accuracy, step_accuracy",
+            next_step="examine it with one of these, on comparisons or labelled steps set aside (validation_share)",
+        )
 
 
 def eval_texts(entries: Sequence[EvalEntry]) -> list[tuple[str, str]]:

@@ -70,8 +70,15 @@ def records_for(method: str, records: Sequence[Record]) -> list[Record]:
 
 
 def build_methods(steps: Sequence[TrainStep]) -> list[Spec]:
-    """Each step's method with its settings. Errors: BadInput naming a misspelt setting."""
-    return [plugins.build("methods", step.method, step.settings, hand=_only_named) for step in steps]
+    """Each step's method with its settings. Errors: BadInput naming the step and a misspelt setting."""
+    built = []
+    for number, step in enumerate(steps, start=1):
+        try:
+            built.append(plugins.build("methods", step.method, step.settings, hand=_only_named))
+        except BadInput as error:
+            error.where = f"train, step {number}" + (f": {error.where}" if error.where else "")
+            raise
+    return built
 
 
 def require_sources(methods: Sequence[Spec], names: Sequence[str]) -> None:

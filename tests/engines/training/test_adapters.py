@@ -1,5 +1,6 @@
 """What is tuned: each kind of adapter learns, is saved as plain peft reads it, and computes what its formula says."""
 
+import json
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -89,6 +90,8 @@ def test_a_saved_adapter_computes_what_was_trained(tiny_base: Path, tmp_path: Pa
     plain = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(tiny_base), str(out)).eval()
     torch.testing.assert_close(logits_of(plain), wanted, rtol=1e-4, atol=2e-4)
     torch.testing.assert_close(logits_of(load_model(merge(out, tmp_path / "m"))), wanted, rtol=1e-4, atol=5e-4)
+    config = json.loads((out / "adapter_config.json").read_text(encoding="utf-8"))
+    assert config["target_modules"] == sorted(config["target_modules"])  # a set has another order in each process
     names = list(load_file(str(out / "adapter_model.safetensors")))
     if name == "attention only, the last layer":
         assert all("layers.1." in n and ("q_proj" in n or "v_proj" in n) for n in names)

@@ -57,6 +57,16 @@ def _save_adapter(policy: Policy, folder: Path) -> None:
                 path_initial_model_for_weight_conversion=str(first),
             )
     (folder / "README.md").unlink(missing_ok=True)  # peft's empty card
+    _sort_targets(folder / "adapter_config.json")
+
+
+def _sort_targets(path: Path) -> None:
+    """peft keeps layers' names as a set, whose order is another in each process: the same adapter is the same bytes."""
+    config = json.loads(path.read_text(encoding="utf-8"))
+    for key in ("target_modules", "exclude_modules"):
+        if isinstance(config.get(key), list):
+            config[key] = sorted(config[key])
+    path.write_text(json.dumps(config, indent=2, sort_keys=True), encoding="utf-8")
 
 
 def merge(adapter_dir: Path, output_dir: Path, *, base: str | Path | None = None) -> Path:
