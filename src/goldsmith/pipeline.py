@@ -1,12 +1,13 @@
 """The only file that knows the order: recipe in, verdict out."""
 
 import json
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from goldsmith.engines.evidence import find_model, find_release, find_stated, records_of
+from goldsmith.engines.evidence import find_model, find_release, find_stated, left_out_of, records_of
 from goldsmith.engines.reading.identity import digest_of
 from goldsmith.engines.sweeping.account import Swept
 from goldsmith.engines.trusting import trust_of
@@ -152,9 +153,18 @@ def prepare(ws: Workspace, circle: Circle, folder: Path, *, say: Say = lambda _:
         circle.checked.screening.inconclusive,
     )
     circle.release = (digest, made)
-    say(f"release: {made.count} records in, {made.left_out_count} left out with reasons")
+    say(f"release: {made.count} records in, {made.left_out_count} left out{_why(ws, made)}")
     if verdict.evidence:
         say(f"  {len(verdict.evidence)} decision(s) of reviewers honoured: goldsmith show decisions")
+
+
+def _why(ws: Workspace, made: Release) -> str:
+    """The commonest reasons why records were left out, and the command that tells of each."""
+    if not made.left_out_count:
+        return ""
+    counts = Counter(one.reason.split(":")[0] for one in left_out_of(ws, made))
+    told = ", ".join(f"{count} for {reason}" for reason, count in counts.most_common(3))
+    return f" ({told}): goldsmith show left-out {made.name}"
 
 
 def judge(

@@ -220,6 +220,20 @@ def test_a_misspelt_recipe_key_gets_a_suggestion_and_nothing_is_made(
     assert not (tmp_path / ".goldsmith").exists()
 
 
+def test_what_was_left_out_and_what_to_do_after_an_interruption_is_said(goldsmith, tmp_path, recipe, monkeypatch):
+    twice = GOOD + GOOD.splitlines(keepends=True)[3]
+    (tmp_path / "rows.jsonl").write_text(twice, encoding="utf-8")
+
+    def interrupted(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("goldsmith.stages.train.train", interrupted)
+    done = goldsmith("run", "recipe.yaml")
+    assert done.code == 130
+    assert "1 left out (1 for duplicates): goldsmith show left-out parcels" in done.err
+    assert "the same command goes on" in done.err
+
+
 def stored(folder: Path, digest: str) -> Path:
     return folder / ".goldsmith" / "store" / digest[7:9] / digest[9:]
 

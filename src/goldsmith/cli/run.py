@@ -68,7 +68,11 @@ def command(
     with _leading() as leads:
         if leads:
             ws = open_or_create(workspace, keys)
-            circle = pipeline.run(ws, read, recipe.parent, say=say, parallel=parallel)
+            try:
+                circle = pipeline.run(ws, read, recipe.parent, say=say, parallel=parallel)
+            except KeyboardInterrupt:
+                say("\nstopped: the same command goes on, and training from its last checkpoint")
+                raise
     if circle is None:  # another process of a launcher leads, and is through
         return
     if report_file is not None:

@@ -208,7 +208,7 @@ def _explained(
 def by_cause(error: ValidationError) -> list[dict[str, Any]]:
     """pydantic's errors, what is there and wrong before what is missing (a misspelt key is both), and without those of
     a list that seems too short only because its items are wrong."""
-    found = [dict(one) for one in error.errors(include_url=False)]
+    found: list[dict[str, Any]] = [dict(one) for one in error.errors(include_url=False)]
 
     def follows(one: dict[str, Any]) -> bool:
         place = one["loc"]

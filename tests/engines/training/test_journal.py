@@ -1,13 +1,14 @@
 """Metrics reach the file and any tracker accelerate knows by name."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
 from accelerate.tracking import GeneralTracker, on_main_process, register_tracker_class
 
-from goldsmith.engines.training.driver import TrainingJob, run_training
+from goldsmith.engines.training.driver import TrainingJob, run_training, train_until
 from goldsmith.methods.sft import Sft
 from goldsmith.types.errors import BadInput, Unavailable
 from goldsmith.types.record import Conversation, Message, Record, Role, TextPart
@@ -62,3 +63,18 @@ def test_trackers_that_do_not_exist_are_not_passed_over(tiny_base: Path, tmp_pat
         run_training(job(tiny_base, tmp_path, ("wundb",)))
     with pytest.raises(Unavailable, match="not installed"):
         run_training(job(tiny_base, tmp_path, ("dvclive",)))
+
+
+def test_a_run_without_a_terminal_says_how_far_it_is_and_where_its_figures_are(
+    tiny_base: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole = replace(job(tiny_base, tmp_path, ()), progress=True)
+    train_until(whole, 1)
+    first = capsys.readouterr().err
+    assert f"2 updates; metrics of each: {tmp_path / 's' / 'metrics.jsonl'}" in first
+    outcome = run_training(whole)
+    told = capsys.readouterr().err
+    assert "going on after update 1 of 2" in told
+    assert f"update 2 of 2: loss {outcome.final_loss:.4f}" in told
+    run_training(job(tiny_base, tmp_path / "quiet", ()))
+    assert "update" not in capsys.readouterr().err

@@ -14,6 +14,8 @@ from goldsmith.trust.durable import replace, storage_errors
 
 log = logging.getLogger("goldsmith.training")
 
+EVERY_SECONDS = 10.0
+"""How often a run without a terminal says where it is."""
 MEASURED = frozenset({"seconds"})
 """What differs between two runs that are otherwise the same: how long a step took on this machine, at this hour."""
 
@@ -56,7 +58,12 @@ class Journal:
             self.missing = step - sum("grad_norm" in json.loads(line) for line in kept)
             replace(path, b"".join(kept))
             self.file = path.open("ab")
-        if progress and sys.stderr.isatty():
+        self.steps, self.began, self.said = steps, (step, self.clock), self.clock
+        self.tells = progress and not sys.stderr.isatty()
+        if progress:
+            going_on = f"going on after update {step} of {steps}" if step else f"{steps} updates"
+            print(f"  {going_on}; metrics of each: {path}", file=sys.stderr, flush=True)
+        if progress and not self.tells:
             self._open_bar(step, steps)
 
     def _open_bar(self, step: int, steps: int) -> None:
@@ -110,6 +117,16 @@ class Journal:
         self._track({**values, "tokens_per_s": metrics.tokens / max(seconds, 1e-9)}, metrics.step)
         if self.bar is not None:
             self.bar.update(self.task, completed=metrics.step, note=f"loss {metrics.loss:.4f}")
+        elif not self.silent and self.tells and (now - self.said >= EVERY_SECONDS or metrics.step == self.steps):
+            self.said = now
+            print(f"  update {self._place(metrics, now)}", file=sys.stderr, flush=True)
+
+    def _place(self, metrics: Metrics, now: float) -> str:
+        first, began = self.began
+        each = (now - began) / max(metrics.step - first, 1)
+        left = (self.steps - metrics.step) * each
+        rest = f", {_duration(left)} left" if metrics.step < self.steps else f", {_duration(now - began)} in all"
+        return f"{metrics.step} of {self.steps}: loss {metrics.loss:.4f}, {each:.2g} s an update{rest}"
 
     def validation(self, step: int, values: Mapping[str, float]) -> None:
         """What the validation after `step` found."""
@@ -132,6 +149,12 @@ class Journal:
     def _track(self, values: Mapping[str, float], step: int) -> None:
         if self.trackers and not self.silent:
             self.accelerator.log(dict(values), step=step)
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
 
 
 def _lines_until(path: Path, step: int) -> list[bytes]:
