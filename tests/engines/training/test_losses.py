@@ -93,6 +93,35 @@ def test_a_label_whose_probability_float32_cannot_hold_has_its_loss_and_gradient
     torch.testing.assert_close(grad, torch.tensor([[150.0, 0.0], [0.0, 70.0]]))
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_chunks_and_strips_of_the_head_add_up_to_its_gradient(
+    monkeypatch: pytest.MonkeyPatch, dtype: torch.dtype
+) -> None:
+    found = []
+    for chunk, strip in ((2**26, 2**24), (4 * 4 * V, 4 * 3 * H)):  # the whole, or four labels by three rows of the head
+        monkeypatch.setattr(cross_entropy, "CHUNK_BYTES", {"cpu": chunk})
+        monkeypatch.setattr(cross_entropy, "STRIP_BYTES", strip)
+        hidden, weight, _, labels = problem(False)
+        states = hidden.detach().to(dtype).requires_grad_()
+        both = linear_cross_entropy(states, labels, Head(weight), torch.linspace(0, 1, N))
+        both = both + (linear_logprobs(states, labels, Head(weight)) * torch.linspace(-1, 2, N)).sum()
+        found.append(torch.autograd.grad(both, (states, weight)))
+    rounding = {torch.float32: 1e-6, torch.bfloat16: 3e-2}[dtype]
+    for parts, whole in zip(*found, strict=True):
+        torch.testing.assert_close(parts, whole, rtol=rounding, atol=rounding)
+
+
+def test_no_label_no_gradient_and_a_second_way_back_is_refused() -> None:
+    hidden, weight, _, labels = problem(False)
+    nothing = linear_cross_entropy(hidden[:0], labels[:0], Head(weight), torch.ones(0))
+    grads = torch.autograd.grad(nothing, (hidden, weight))
+    assert not any(g.any() for g in grads)
+    loss = linear_cross_entropy(hidden, labels, Head(weight), torch.ones(N))
+    loss.backward(retain_graph=True)
+    with pytest.raises(RuntimeError, match="goes backward once"):
+        loss.backward()
+
+
 def test_a_frozen_head_gets_no_gradient() -> None:
     hidden, weight, _, labels = problem(False)
     frozen = Head(weight.detach())

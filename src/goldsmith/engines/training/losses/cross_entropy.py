@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from torch.autograd.function import once_differentiable
 
 CHUNK_BYTES = {"cpu": 64 * 2**20, "cuda": 2**30}
 """Logits worked on at a time, counted as float32, by device; a GPU needs more of them to be busy."""
@@ -19,6 +20,8 @@ FAR = 60.0
 CACHE_BYTES = 2 * 2**20
 """On a CPU float32 logits are made from those of a chunk in blocks of this size, which stay in its cache from one pass
 over them to the next (measured: softmax, loss and gradient of 950 rows of 8,192 in 8 ms instead of 32)."""
+STRIP_BYTES = 16 * 2**20
+"""Of a head's float32 gradient that is worked out at a time on a CPU."""
 KEEP_BYTES = {"cpu": 128 * 2**20, "cuda": 2**30}
 """Logits of up to this size are kept for the backward pass instead of being computed again."""
 
@@ -159,20 +162,41 @@ class _Gradients:
     def __init__(self, hidden_NH: torch.Tensor, head: Head, needs: tuple[bool, bool, bool]) -> None:
         self.head, self.hidden = head.to(hidden_NH.dtype), hidden_NH
         self.d_hidden = torch.empty_like(hidden_NH) if needs[0] else None
-        self.d_weight = torch.zeros_like(head.weight_VH) if needs[1] else None
+        # The first chunk writes over it; without a label there is none.
+        empty = torch.empty_like if len(hidden_NH) else torch.zeros_like
+        self.d_weight = empty(head.weight_VH) if needs[1] else None
         self.d_bias = torch.zeros_like(head.bias_V) if needs[2] and head.bias_V is not None else None
 
     def add(self, low: int, high: int, d_logits: torch.Tensor) -> None:
+        """A chunk; the first begins at 0."""
         d_logits = d_logits.to(self.hidden.dtype)
         if self.d_hidden is not None:
             self.d_hidden[low:high] = d_logits @ self.head.weight_VH
         if self.d_weight is not None:
-            if self.d_weight.dtype == d_logits.dtype:
-                self.d_weight.addmm_(d_logits.T, self.hidden[low:high])
-            else:
-                self.d_weight += d_logits.T @ self.hidden[low:high]
+            for strip in _strips(self.d_weight):
+                _add_product(self.d_weight[strip], d_logits[:, strip].T, self.hidden[low:high], first=low == 0)
         if self.d_bias is not None:
             self.d_bias += d_logits.sum(0)
+
+    def all(self) -> tuple[torch.Tensor | None, ...]:
+        """Gradients of hidden states, weight and bias, of those that are needed."""
+        return self.d_hidden, self.d_weight, self.d_bias
+
+
+def _strips(weight_VH: torch.Tensor) -> list[slice]:
+    """A head's rows in parts, so that a part's product in another precision is small beside its gradient."""
+    rows = max(1, STRIP_BYTES // (4 * weight_VH.shape[1])) if weight_VH.device.type == "cpu" else weight_VH.shape[0]
+    return [slice(low, low + rows) for low in range(0, weight_VH.shape[0], rows)]
+
+
+def _add_product(sum_VH: torch.Tensor, left_VN: torch.Tensor, right_NH: torch.Tensor, *, first: bool) -> None:
+    """`sum_VH += left_VN @ right_NH`, or `=` where it is the first."""
+    if sum_VH.dtype == left_VN.dtype:
+        sum_VH.addmm_(left_VN, right_NH, beta=0.0 if first else 1.0)
+    elif first:
+        sum_VH.copy_(left_VN @ right_NH)
+    else:
+        sum_VH += left_VN @ right_NH
 
 
 class _CrossEntropy(torch.autograd.Function):
@@ -198,15 +222,17 @@ class _CrossEntropy(torch.autograd.Function):
             else:
                 norm, picked = _read(sums.head, raw, label)
                 losses[low:high] = (norm - picked).squeeze(1)
-        ctx.save_for_backward(*(t for t in (sums.d_hidden, sums.d_weight, sums.d_bias) if t is not None))
-        ctx.present = tuple(t is not None for t in (sums.d_hidden, sums.d_weight, sums.d_bias))
+        ctx.gradients = sums.all()
         return (losses * weights_N).sum()
 
     @staticmethod
+    @once_differentiable  # type: ignore[untyped-decorator, unused-ignore]
     def backward(ctx: Any, *grads: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
-        saved = iter(ctx.saved_tensors)
-        out = [next(saved) * grads[0] if there else None for there in ctx.present]
-        return (*out, None, None, None)
+        """Scaled in place and given away, so that a second gradient of the head's size is never held."""
+        if ctx.gradients is None:
+            raise RuntimeError("linear_cross_entropy goes backward once: its gradients are given away")
+        given, ctx.gradients = ctx.gradients, None
+        return (*(None if t is None else t.mul_(grads[0]) for t in given), None, None, None)
 
 
 class _Logprobs(torch.autograd.Function):
@@ -244,7 +270,7 @@ class _Logprobs(torch.autograd.Function):
             raw = kept[place] if kept else sums.head.raw(hidden_NH[low:high])
             at = (norms[low:high, None], labels_N[low:high, None], -grads[0][low:high, None])
             sums.add(low, high, _pulled(sums.head, raw, *at))
-        return sums.d_hidden, sums.d_weight, sums.d_bias, None, None
+        return (*sums.all(), None, None)
 
 
 def linear_cross_entropy(
