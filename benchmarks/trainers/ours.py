@@ -74,6 +74,8 @@ def plan_of(rows: list[Any], per_update: int, forward_tokens: int, policy: Any) 
 
 def main() -> None:
     options = work.Options.of_process()
+    import peft  # noqa: F401 - imports are before the memory is looked at
+
     from goldsmith.engines.chat import Chat
     from goldsmith.engines.training.guards.self_test import choose_way
     from goldsmith.engines.training.memory.allocator import keep_pages

@@ -159,6 +159,8 @@ class Watch:
     done: int = 0
 
     def __post_init__(self) -> None:
+        from transformers import LlamaForCausalLM  # noqa: F401 - for every tool it is among the imports
+
         self.before = resident_mib()
         self._rows = make_rows(self.options.kind, self.options.validation, seed=11) if self.options.validation else []
         self._reference: list[tuple[float, float]] = []
