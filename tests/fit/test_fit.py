@@ -320,6 +320,9 @@ def test_answers_that_are_written_count_with_their_cache_and_reference():
     sampler = memory_of(run, device="cpu", sampling=written)
     assert (sampler.cache, sampler.activations) == (written, 0)  # the worst moment is the sampler's
     assert sampler.total > memory_of(run, device="cpu").total
+    sharded = memory_of(run, device="cpu", sampling=written, sharing=Sharing(4, shards=True))
+    assert sharded.weights == -(-run.weights // 4)
+    assert sharded.cache + sharded.weights >= written + run.weights, "whole while answers are written"
 
 
 def playing(**more: Any) -> Any:

@@ -370,7 +370,7 @@ AXOLOTL = "base_model: goldsmith-nano\ndatasets:\n  - path: rows.jsonl\n    type
         ("fsdp_config: {reshard_after_forward: false}", {"changed"}, "full"),
         ("fsdp_config: nowhere.json", {"unsupported"}, None),
         ("deepspeed: /dev/zero", {"unsupported"}, None),
-        ("rl: grpo\nfsdp: full_shard", {"unsupported"}, None),
+        ("rl: grpo\nfsdp: full_shard", {"taken"}, "full"),
         ("adapter: qlora\nload_in_4bit: true\nfsdp: full_shard", {"unsupported"}, None),
     ],
 )

@@ -65,6 +65,7 @@ def memory_of(
     weights, optimiser = run.weights + reference, run.optimiser
     if sharing.shards:
         share = sharing.devices
+        sampling += run.weights - run.weights // share if sampling else 0  # whole while answers are written
         weights, optimiser, gradients = -(-weights // share), -(-optimiser // share), -(-gradients // share)
         # what is gathered: a layer and the next one, what is in none, and their gradients until they are dealt out
         head += 2 * run.layer + run.rest + run.layer_gradients + run.rest_gradients

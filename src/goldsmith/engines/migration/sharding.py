@@ -103,7 +103,7 @@ def _shard(draft: Draft, key: str, outcome: Outcome, theirs: str) -> None:
     refused = [
         (draft.adapter.get("kind") == "qlora", "a base in four bits"),
         (draft.adapter.get("init") == "pissa", "a base that PiSSA has moved"),
-        ("rewards" in draft.targets.methods.get(draft.method or "", ()), "learning from rewards"),
+        (draft.method == "ppo", "a value head that learns"),
     ]
     for holds, what in refused:
         if holds:

@@ -78,8 +78,7 @@ class Opened:
         self.ranks.first_alone(lambda: require_writable(job.output_dir))
         self.sharded = job.shard == "full" and self.ranks.size > 1
         if self.sharded:
-            self._require_no_writing()
-            sharding.require_shardable(self.settings)
+            self._require_shardable()
         self.ranks = parallel.keep_step(self.sharded)
         self.accelerator = _accelerator(job)
         if self.accelerator.device.type == "cpu":
@@ -115,14 +114,19 @@ class Opened:
         self.watched = self._watched()
         self.prepared_perturbed = self._prepared(self.watched.perturbed) if self.watched else None
 
-    def _require_no_writing(self) -> None:
-        """Processes with shards make every forward together, and answers are of uneven length. Errors: BadInput."""
-        if isinstance(self.job.method, OnlineMethod):
+    def _require_shardable(self) -> None:
+        """Nothing of the method needs whole weights but the moment of writing. Errors: BadInput."""
+        sharding.require_shardable(self.settings)
+        method = self.job.method
+        if not isinstance(method, OnlineMethod):
+            return
+        vllm = method.generate.engine != "builtin"
+        if vllm or self.settings.has_value_head:
             raise BadInput(
-                f"{self.method.id} writes answers with the whole model",
-                where="shard",
-                found=self.job.shard,
-                allowed="none",
+                "vLLM takes whole weights" if vllm else f"{self.method.id} learns a value head, which is not cut",
+                where="generate.engine" if vllm else "shard",
+                found=method.generate.engine if vllm else self.job.shard,
+                allowed="builtin" if vllm else "none",
                 next_step="let every process hold the model (shard: none)",
             )
 

@@ -8,7 +8,9 @@ import pytest
 from goldsmith_test_processes import LORA, curve, job, same, together
 from goldsmith_test_records import answered
 from goldsmith_test_rewards import Judge
+from torch.distributed.tensor import DTensor
 
+from goldsmith.engines.training import driver
 from goldsmith.engines.training.driver import TrainingJob, run_training
 from goldsmith.engines.training.scale import parallel
 from goldsmith.methods.grpo import Grpo
@@ -90,11 +92,13 @@ def test_each_prompt_is_answered_and_judged_in_one_process_with_its_whole_group(
     assert {len(first), len(second)} == {8, 12}
 
 
-def test_more_processes_than_prompts(tiny_base: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("shard", ["none", "full"])
+def test_more_processes_than_prompts(tiny_base: Path, tmp_path: Path, shard: Any) -> None:
     method = Grpo(**{**ONLINE, "batch_size": 1, "max_steps": 2, "validation_share": 0.0})
     run_training(online(tiny_base, tmp_path / "one", method))
-    found = together(2, tmp_path / "meet", lambda: run_training(online(tiny_base, tmp_path / "two", method)))
-    assert [outcome.steps for outcome in found] == [2, 2]
+    shared = online(tiny_base, tmp_path / "two", method, shard=shard)
+    found = together(2, tmp_path / "meet", lambda: run_training(shared))
+    assert [outcome.steps for outcome in found] == [2, 2], found
     same(tmp_path / "one", tmp_path / "two")
 
 
@@ -113,8 +117,55 @@ def test_a_reward_that_fails_in_one_process_stops_all(tiny_base: Path, tmp_path:
     assert "the judge is gone" in json.dumps(second)
 
 
-def test_shards_are_refused(tiny_base: Path, tmp_path: Path) -> None:
-    found = together(
-        2, tmp_path / "meet", lambda: run_training(online(tiny_base, tmp_path / "run", METHODS["grpo"], shard="full"))
-    )
-    assert {one["what"] for one in found} == {"grpo writes answers with the whole model"}
+SHARDED: dict[str, Any] = {
+    **{name: METHODS[name] for name in ("grpo", "grpo-batch", "rloo", "raft")},
+    "grpo-full": Grpo(**{**ONLINE, "adapter": {"kind": "none"}}, inner_epochs=2, minibatches=2, beta=0.05),
+}
+
+
+@pytest.mark.parametrize(("name", "size"), [*((name, 2) for name in SHARDED), ("grpo", 3)])
+def test_shards_sample_and_learn_as_one_process_does(tiny_base: Path, tmp_path: Path, name: str, size: int) -> None:
+    """Weights are whole while answers are written, and no longer; a full model's reference is kept in shards too."""
+    run_training(online(tiny_base, tmp_path / "one", SHARDED[name]))
+    sharded = online(tiny_base, tmp_path / "two", SHARDED[name], shard="full")
+
+    def work() -> Any:
+        held: list[bool] = []
+        account = driver._Run._account
+
+        def counted(self: Any, *args: Any) -> None:
+            account(self, *args)
+            held.extend(isinstance(p, DTensor) for p in self.policy.model.parameters())
+
+        driver._Run._account = counted  # type: ignore[method-assign]
+        return run_training(sharded).facts, all(held) and bool(held)
+
+    found = together(size, tmp_path / "meet", work)
+    assert all(isinstance(one, tuple) and one[1] for one in found), found
+    assert found[0][0]["shard"] == "full"
+    same(tmp_path / "one", tmp_path / "two")
+
+
+def test_a_reward_that_fails_under_shards_stops_all(tiny_base: Path, tmp_path: Path) -> None:
+    def work() -> Any:
+        def fails_in_one(sample: Sampled) -> Rewarded | None:
+            if parallel.here().rank == 1:
+                raise MemoryError("the judge is gone")
+            return letters_that_are_vowels(sample)
+
+        return run_training(online(tiny_base, tmp_path / "run", METHODS["grpo"], Judge(fails_in_one), shard="full"))
+
+    found = together(2, tmp_path / "meet", work)
+    assert all("the judge is gone" in json.dumps(one) for one in found)
+
+
+@pytest.mark.parametrize(
+    ("method", "what"),
+    [
+        (METHODS["ppo"], "ppo learns a value head, which is not cut"),
+        (Grpo(**ONLINE, generate={"engine": "vllm"}), "vLLM takes whole weights"),
+    ],
+)
+def test_shards_are_refused(tiny_base: Path, tmp_path: Path, method: Any, what: str) -> None:
+    sharded = online(tiny_base, tmp_path / "run", method, shard="full")
+    assert {one["what"] for one in together(2, tmp_path / "meet", lambda: run_training(sharded))} == {what}

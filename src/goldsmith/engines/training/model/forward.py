@@ -65,6 +65,9 @@ class Forward:
         self._routed: tuple[torch.Tensor, ...] | None = None
         self.gathered: Callable[[Callable[[], Any]], Any] = _plainly
         """Does work that computes with this model, within which weights that are cut into shards are whole."""
+        self.whole: Callable[[], AbstractContextManager[None]] = nullcontext
+        """Within it shards are put together in every process, so that each can make forwards of its own, without
+        gradients. All must enter it."""
 
     @property
     def shares(self) -> bool:

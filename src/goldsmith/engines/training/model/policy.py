@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import torch
+from torch.distributed.tensor import DTensor
 
 from goldsmith.engines.chat import Chat
 from goldsmith.engines.training.data.batches import Batch
@@ -185,7 +186,12 @@ class Policy(Forward):
 
     def _swap(self) -> None:
         for name, p in self.trainable():
-            p.data, self._kept[name] = self._kept[name], p.data
+            if isinstance(p, DTensor):  # what gathers shards holds on to their memory: numbers go over, not tensors
+                now = p.detach().clone()
+                p.detach().copy_(self._kept[name])
+                self._kept[name] = now
+            else:
+                p.data, self._kept[name] = self._kept[name], p.data
 
     @contextmanager
     def evaluating(self) -> Iterator[None]:

@@ -53,16 +53,18 @@ def by_row(
     """What `work` gives for each token [N] of forwards of `rows`, by row; several processes share the forwards."""
     ranks = parallel.here()
     batches = round_.forwards(plan, rows)
-    mine, _ = ranks.deal(batches)
+    mine, besides = ranks.deal(batches)
 
     def share() -> dict[int, torch.Tensor]:
         found: dict[int, torch.Tensor] = {}
         for batch in (batches[i] for i in mine):
             parts = torch.split(work(batch), [sum(round_.lengths(row)) for row in batch.rows])
             found |= dict(zip(batch.rows, parts, strict=True))
+        for i in besides:
+            work(batches[i])
         return found if ranks.size == 1 else {row: part.cpu() for row, part in found.items()}
 
-    found = ranks.merged(ranks.together(share))
+    found = ranks.merged(ranks.forwards(share))
     return {row: found[row].to(device) for row in sorted(found)}
 
 

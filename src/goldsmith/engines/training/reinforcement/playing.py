@@ -70,7 +70,9 @@ def play(
             policy, settings, [prompts[i] for i in mine], prepared, group_size, [tuple(seeds[i]) for i in mine]
         )
 
-    found = ranks.merged(dict(zip(mine, ranks.together(work), strict=True)))
+    with policy.whole():  # answers are of uneven length, so that processes would wait for one another's layers
+        mine_told = ranks.together(work)
+    found = ranks.merged(dict(zip(mine, mine_told, strict=True)))
     told = [one for place in range(len(prompts)) for one in found[place]]
     rewards_A, values, reasons = _summed(settings, told)
     rewards_PG = rewards_A.reshape(len(prompts), group_size)

@@ -126,7 +126,7 @@ class Ranks:
         keep step and others have more: they are the lightest one, and do not count."""
         parts = dealt([batch.tokens for batch in batches], self.size)
         mine = parts[self.rank]
-        if not self.in_step:
+        if not self.in_step or not batches:
             return mine, []
         lightest = min(range(len(batches)), key=lambda i: batches[i].tokens)
         return mine, [lightest] * (max(len(part) for part in parts) - len(mine))

@@ -6,7 +6,8 @@ norm) is the root. Between forwards a process holds nothing but its shards.
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from types import MethodType
 from typing import Any, TypeVar
 
@@ -87,6 +88,7 @@ def shard(policy: Policy, device: torch.device) -> None:
     register_fsdp_forward_method(root, _METHOD)
     policy.device, policy.flex = device, device.type == "cuda"
     policy.gathered = lambda work: _computed(root, work)
+    policy.whole = lambda: _whole(root)
 
 
 def fill(policy: Policy) -> None:
@@ -124,6 +126,23 @@ def _computed(root: Any, work: Callable[[], T]) -> T:
             root.reset_iter_state()
         raise
     return done
+
+
+@contextmanager
+def _whole(root: Any) -> Iterator[None]:
+    """All units gathered, and kept so whatever is computed."""
+    from torch.distributed.fsdp import FSDPModule
+
+    units = [module for module in root.modules() if isinstance(module, FSDPModule)]
+    root.set_reshard_after_forward(False)
+    try:
+        for unit in units:
+            unit.unshard()
+        yield
+    finally:
+        for unit in units:
+            unit.reshard()
+        root.set_reshard_after_forward(True)
 
 
 def is_sharded(tensors: Sequence[torch.Tensor]) -> bool:
