@@ -190,3 +190,10 @@ def test_a_round_shows_its_prompts_and_how_many_answers_are_to_come(method: str)
     assert "3 answers to each" in text
     assert "Where is parcel" in text
     assert "It left." not in text
+
+
+def test_signs_of_several_tokens_are_shown_whole():
+    shown = made("sft", [chat_record(1, "日本語 😀 שלום 👩‍👧 x")], {"max_steps": 1})
+    tokens = [token for row in shown.rows for part in row.parts for token in part.tokens]
+    assert "日本語 😀 שלום 👩‍👧 x" in "".join(token.text for token in tokens)
+    assert sum(token.kind == "trained" for token in tokens) == shown.labels

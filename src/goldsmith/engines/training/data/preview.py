@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from goldsmith.engines.chat import Chat
 from goldsmith.engines.training.data.prepare import plan_of, prepare_data
@@ -185,15 +186,43 @@ def _tokens(chat: Chat, node: Node, before: Node, *, first: bool) -> tuple[Token
     if first and len(trained):
         trained[0] = False
     keep = len(node.ids) - 1 if len(before.ids) > len(node.ids) else len(node.ids)
-    found = [_token(chat, int(i), bool(t)) for i, t in zip(node.ids[:keep], trained[:keep], strict=True)]
+    texts = _texts(chat, node.ids[:keep], trained[:keep])
+    found = [_token(chat, *one) for one in zip(texts, node.ids[:keep], trained[:keep], strict=True)]
     if keep < len(node.ids):  # cut: the text's end is gone, the stop token stayed, what came after it taught nothing
         stop = int(np.flatnonzero(before.trained)[-1])
-        found += [Token(chat.tokenizer.decode([int(i)]), "dropped") for i in before.ids[keep:stop]]
-        found.append(_token(chat, int(node.ids[-1]), True))
-        found += [Token(chat.tokenizer.decode([int(i)]), "dropped") for i in before.ids[stop + 1 :]]
+        found += [Token(text, "dropped") for text in _texts(chat, before.ids[keep:stop])]
+        found.append(_token(chat, _decoded(chat, node.ids[-1:]), node.ids[-1], True))
+        found += [Token(text, "dropped") for text in _texts(chat, before.ids[stop + 1 :])]
     return tuple(found)
 
 
-def _token(chat: Chat, number: int, trained: bool) -> Token:
-    text = chat.tokenizer.decode([number], skip_special_tokens=False, clean_up_tokenization_spaces=False)
-    return Token(text, "trained" if trained else "masked", trained and number in chat.stop_ids)
+_PIECES_AT_MOST = 12
+"""Tokens that one sign's bytes may be spread over before they are shown as what they are."""
+
+
+def _texts(chat: Chat, ids: NDArray[np.int32], kinds: NDArray[np.bool_] | None = None) -> list[str]:
+    """Each token's text. A sign whose bytes several tokens of one kind share stands whole at the first of them."""
+    texts = [_decoded(chat, ids[place : place + 1]) for place in range(len(ids))]
+    for first in range(len(ids)):
+        if _BROKEN not in texts[first]:
+            continue
+        for end in range(first + 2, min(first + _PIECES_AT_MOST, len(ids)) + 1):
+            if kinds is not None and kinds[end - 1] != kinds[first]:
+                break
+            whole = _decoded(chat, ids[first:end])
+            if _BROKEN not in whole:
+                texts[first:end] = [whole, *[""] * (end - first - 1)]
+                break
+    return texts
+
+
+_BROKEN = "\ufffd"
+
+
+def _decoded(chat: Chat, ids: NDArray[np.int32]) -> str:
+    text: str = chat.tokenizer.decode(ids.tolist(), skip_special_tokens=False, clean_up_tokenization_spaces=False)
+    return text
+
+
+def _token(chat: Chat, text: str, number: int, trained: bool) -> Token:
+    return Token(text, "trained" if trained else "masked", bool(trained) and int(number) in chat.stop_ids)
