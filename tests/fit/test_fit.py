@@ -443,3 +443,13 @@ def test_the_command_says_whether_a_recipe_fits(tmp_path: Path):
     (machine,) = document["machines"]
     assert machine["fits"]
     assert machine["seconds"][0] < machine["seconds"][1]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "told"),
+    [((0.0, 0.04), "under a second"), ((0.6, 1.4), "0.6 to 1.4 s"), ((60.0, 180.0), "1.0 to 3.0 min")],
+)
+def test_a_time_is_never_told_as_nothing(seconds: tuple[float, float], told: str):
+    from goldsmith.cli.fit import _span
+
+    assert _span(seconds) == told

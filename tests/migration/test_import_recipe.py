@@ -162,6 +162,16 @@ def test_misspelt_keys_are_named_with_what_was_probably_meant():
     assert outcome_of(made, "lora_r") == {"ignored"}, "without an adapter its rank says nothing"
 
 
+def test_axolotls_kernels_have_no_effect_and_what_changes_a_loss_is_not_taken_for_one(tmp_path: Path):
+    path = tmp_path / "kernels.yaml"
+    keys = ("liger_rope", "liger_rms_norm", "liger_glu_activation", "liger_fused_linear_cross_entropy")
+    more = "".join(f"{key}: true\n" for key in (*keys, "cut_cross_entropy", "liger_use_token_scaling"))
+    path.write_text((CONFIGS / "axolotl_lora.yaml").read_text(encoding="utf-8") + more, encoding="utf-8")
+    made = import_recipe(path)
+    assert all(outcome_of(made, key) == {"ignored"} for key in (*keys, "cut_cross_entropy"))
+    assert outcome_of(made, "liger_use_token_scaling") == {"unknown"}
+
+
 def test_secrets_of_theirs_are_not_repeated():
     done = cli("import-recipe", str(CONFIGS / "factory_misspelt.yaml"), "--json")
     assert done.returncode == 0

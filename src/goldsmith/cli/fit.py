@@ -139,6 +139,8 @@ def _size(count: int) -> str:
 
 
 def _span(seconds: tuple[float, float]) -> str:
+    if seconds[1] < 1:
+        return "under a second"
     unit, name = (3600, "h") if seconds[1] >= 7200 else (60, "min") if seconds[1] >= 120 else (1, "s")
     return f"{seconds[0] / unit:.1f} to {seconds[1] / unit:.1f} {name}"
 

@@ -22,6 +22,9 @@ IGNORED: dict[str, str] = {
     **dict.fromkeys(("unsloth_cross_entropy_loss", "unsloth_lora_mlp", "unsloth_lora_qkv", "unsloth_lora_o"), _QUICK),
     **dict.fromkeys(("unsloth_rms_norm", "unsloth_rope", "lora_mlp_kernel", "lora_qkv_kernel"), _QUICK),
     **dict.fromkeys(("lora_o_kernel", "use_kernels", "torch_compile", "torch_compile_backend"), _QUICK),
+    # Of its plug-ins for Liger and cut cross-entropy. liger_use_token_scaling is not one of these: it changes the loss.
+    **dict.fromkeys(("liger_rope", "liger_rms_norm", "liger_layer_norm", "liger_swiglu", "cut_cross_entropy"), _QUICK),
+    **dict.fromkeys(("liger_glu_activation", "liger_cross_entropy", "liger_fused_linear_cross_entropy"), _QUICK),
     **dict.fromkeys(("torch_compile_mode", "gradient_checkpointing_kwargs", "pad_to_sequence_len"), _QUICK),
     **dict.fromkeys(("sample_packing_group_size", "sample_packing_bin_size", "sample_packing_sequentially"), _QUICK),
     **dict.fromkeys(("eval_sample_packing", "group_by_length", "multipack_real_batches", "batch_flattening"), _QUICK),
