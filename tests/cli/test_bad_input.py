@@ -220,6 +220,13 @@ def test_a_misspelt_recipe_key_gets_a_suggestion_and_nothing_is_made(
     assert not (tmp_path / ".goldsmith").exists()
 
 
+@pytest.mark.parametrize("method", ["dpo", "process_reward"])
+def test_rows_that_a_method_cannot_learn_from_are_told_with_where_to_look(goldsmith, tmp_path, recipe, method):
+    recipe.write_text(RECIPE.replace("method: sft", f"method: {method}"), encoding="utf-8")
+    (tmp_path / "rows.jsonl").write_text(GOOD, encoding="utf-8")
+    refused(goldsmith("run", "recipe.yaml", "--json"), 2, next="goldsmith show rows FILE", found="")
+
+
 def test_what_was_left_out_and_what_to_do_after_an_interruption_is_said(goldsmith, tmp_path, recipe, monkeypatch):
     twice = GOOD + GOOD.splitlines(keepends=True)[3]
     (tmp_path / "rows.jsonl").write_text(twice, encoding="utf-8")

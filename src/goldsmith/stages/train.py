@@ -156,6 +156,7 @@ def train(
             f"the release {made_from.name!r} holds no record that {step.method} learns from",
             found=f"{made_from.count} records of other kinds",
             allowed=" or ".join(KINDS.get(step.method, ("any",))),
+            next_step="see how the rows are read (goldsmith show rows FILE), or take a method that learns from them",
         )
     training, validation = split_records(wanted, validation_share)
     method = plugins.build("methods", step.method, step.settings, hand=_from(ws))

@@ -147,6 +147,8 @@ def prepare_data(
         raise BadInput(
             f"none of the {len(records)} records can be trained on by {method.id}",
             found=", ".join(sorted({record.content.kind for record in records})) or "no records",
+            next_step="see how the rows are read (goldsmith show rows FILE); goldsmith show capabilities methods tells "
+            "what each method learns from",
         )
     fitted = fit(rows, settings.max_length, settings.over_long)
     if validation is None:
