@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from goldsmith.engines.evidence import find_model, find_release, find_stated, left_out_of, records_of
+from goldsmith.engines.model_files import locate_base
 from goldsmith.engines.reading.identity import digest_of
 from goldsmith.engines.sweeping.account import Swept
 from goldsmith.engines.trusting import trust_of
@@ -99,6 +100,7 @@ def run(
     policy = recipe.promote
     assert policy is not None  # read_recipe resolves it
     dry_run(recipe)
+    locate_base(recipe.base)  # one that is not there is told before the sources are read and checked
     circle = Circle(recipe)
     recipe_digest = ws.store.put_bytes(recipe.model_dump_json().encode())
     prepare(ws, circle, folder, say=say)

@@ -287,7 +287,9 @@ def test_a_base_model_without_weights_is_refused(goldsmith, tmp_path, recipe):
     shutil.copytree(model_path(), base)
     (base / "model.safetensors").unlink()
     recipe.write_text(RECIPE.replace("sources:", "base: base\nsources:"), encoding="utf-8")
-    error = refused(goldsmith("run", "recipe.yaml", "--json"), 2, what="no safetensors weights", where="base")
+    done = goldsmith("run", "recipe.yaml", "--json")
+    error = refused(done, 2, what="no safetensors weights", where="base")
+    assert "collect" not in done.err  # it is told before any source is read
     assert "tokenizer.json" in error["found"]
     assert error["allowed"]
     assert error["next"]

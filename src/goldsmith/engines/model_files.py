@@ -22,14 +22,16 @@ STORED_BYTES_AT_MOST = 2 * 1024**3
 def locate_base(base: str) -> Path:
     """The folder of a base model: the built-in one, a folder, or a hub id through the hub's own cache.
 
-    Errors: Unavailable if it is neither here nor can be fetched.
+    Errors: Unavailable if it is neither here nor can be fetched. BadInput if the folder is no model or holds pickled
+    weights only.
     """
     if base == BUILT_IN:
         return nano.model_path()
     folder = Path(base).expanduser()
-    if folder.is_dir():
-        return folder
-    return _from_hub(base)
+    if not folder.is_dir():
+        return _from_hub(base)
+    _kept(folder)
+    return folder
 
 
 def _from_hub(base: str) -> Path:
@@ -61,15 +63,7 @@ def take_in(
 
     Errors: BadInput if the folder is no model or holds pickled weights only.
     """
-    paths = sorted(p for p in folder.iterdir() if p.is_file() and p.suffix in KEPT)
-    if not any(p.suffix == ".safetensors" for p in paths):
-        raise BadInput(
-            "this folder holds no safetensors weights",
-            where=str(folder),
-            found=", ".join(sorted(p.name for p in folder.iterdir()))[:200] or "nothing",
-            allowed="config.json, *.safetensors, a tokenizer and a chat template",
-            next_step="convert pickled weights (*.bin, *.pt) to safetensors first; Goldsmith never unpickles",
-        )
+    paths = _kept(folder)
     put = ws.store.put_file if keep else canonical.file_digest
     files = tuple(WeightFile(path=p.name, digest=put(p), size=p.stat().st_size) for p in paths)
     by_name = {one.path: one.digest for one in files}
@@ -89,6 +83,19 @@ def take_in(
         }
     )
     return model, folder
+
+
+def _kept(folder: Path) -> list[Path]:
+    paths = sorted(p for p in folder.iterdir() if p.is_file() and p.suffix in KEPT)
+    if not any(p.suffix == ".safetensors" for p in paths):
+        raise BadInput(
+            "this folder holds no safetensors weights",
+            where=str(folder),
+            found=", ".join(sorted(p.name for p in folder.iterdir()))[:200] or "nothing",
+            allowed="config.json, *.safetensors, a tokenizer and a chat template",
+            next_step="convert pickled weights (*.bin, *.pt) to safetensors first; Goldsmith never unpickles",
+        )
+    return paths
 
 
 def total_bytes(folder: Path) -> int:
