@@ -392,6 +392,16 @@ def test_remedies_are_the_least_that_makes_it_fit_each_worked_out_anew():
     assert not any(one.fits for one in nothing)
 
 
+@pytest.mark.parametrize(
+    ("method", "engine", "offered"), [("grpo", "builtin", True), ("grpo", "vllm", False), ("ppo", "builtin", False)]
+)
+def test_shards_are_offered_where_a_method_takes_them(method: str, engine: str, offered: bool):
+    settings = {"rewards": [{"reward": "length"}], "generate": {"engine": engine}}
+    work = stated_work(method, build(method, settings), prompt=100, answer=0, rows=8)
+    found = " ".join(change.text for change in fit_remedies._heavy(work, "cuda"))
+    assert ("shard: full" in found) == offered
+
+
 def cheap(config: Any, work: Any, _device: str) -> Simulated:
     """In the place of following a run: bytes by the parameters that the table states."""
     dims = (config.hidden_size, config.num_hidden_layers, config.vocab_size)

@@ -96,9 +96,15 @@ def _heavy(work: Work, device: str) -> Iterator[_Change]:
     if device == "cuda" and adapter != "qlora":
         four = {"adapter": {"kind": "qlora", "rank": 16}, "precision": "bfloat16"}
         yield _Change(_written(four), "the base is rounded to four bits", four)
-    if device == "cuda" and work.online is None and adapter != "qlora":
+    if device == "cuda" and adapter != "qlora" and _shards(work):
         for devices in DEVICES:
             yield _Change(f"parallel: {{shard: full}} on {devices} such GPUs", f"{devices} GPUs", {}, devices)
+
+
+def _shards(work: Work) -> bool:
+    """Whether the method's models can be cut: neither a value head nor answers written by vLLM."""
+    online = work.online
+    return online is None or (online.generate.engine == "builtin" and not online.has_value_head)
 
 
 def _smaller(work: Work, device: str) -> Iterator[int]:
