@@ -1,10 +1,13 @@
 """On a GPU: the one kernel for all segments computes what the plain forward does, also compiled, and training runs."""
 
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+import torch.distributed as dist
 
 from goldsmith.engines.chat import Chat
 from goldsmith.engines.training.attention import flat
@@ -13,6 +16,7 @@ from goldsmith.engines.training.data.rows import Node, Row
 from goldsmith.engines.training.guards.self_test import choose_way
 from goldsmith.engines.training.memory.offload import Offload
 from goldsmith.engines.training.model.policy import Policy
+from goldsmith.engines.training.scale import parallel, sharding
 from goldsmith.methods.sft import Sft
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
@@ -153,6 +157,35 @@ def test_offloaded_activations_give_the_same_gradients_in_less_memory(tiny: Any)
         assert distance(c, a) <= 3 * distance(b, a) + 1e-3  # the flash kernel's gradients differ a little by themselves
     inputs_of_layers = 12 * 4000 * 256 * 4
     assert kept[1] - away[1] > 0.7 * inputs_of_layers
+
+
+@pytest.fixture
+def over_nccl(tmp_path: Path) -> Iterator[None]:
+    """One process that has met itself: weights are cut, gathered and their gradients scattered by NCCL."""
+    dist.init_process_group("cpu:gloo,cuda:nccl", init_method=f"file://{tmp_path}/meet", rank=0, world_size=1)
+    yield
+    parallel.leave()
+
+
+@pytest.mark.parametrize("kind", ["llama", "gemma2"])  # the variable-length kernel, and FlexAttention
+@pytest.mark.usefixtures("over_nccl")
+def test_shards_over_nccl_compute_what_whole_weights_do(tiny: Any, kind: str) -> None:
+    found = []
+    for cut in (False, True):
+        policy = policy_of(tiny, kind, WINDOWS.get(kind))
+        choose_way(policy, rows(), 1024)
+        if cut:
+            sharding.shard(policy, policy.device)
+            assert sharding.is_sharded([p for _, p in policy.trainable()])
+        logprobs = policy.logprobs(flat_batch(rows(), range(5)))
+        logprobs.mean().backward()
+        grads = {name: sharding.local(p.grad) for name, p in policy.trainable() if p.grad is not None}
+        found.append((logprobs.detach(), grads))
+    (whole, whole_grads), (shards, shard_grads) = found
+    assert distance(shards, whole) < 5e-3
+    assert shard_grads.keys() == whole_grads.keys()
+    for name, grad in whole_grads.items():
+        assert distance(shard_grads[name], grad) < 2e-2, name
 
 
 def test_fused_losses_equal_the_plain_ones(monkeypatch: pytest.MonkeyPatch) -> None:
