@@ -22,7 +22,7 @@ def test_its_cases_train_and_are_predicted(fit_gpu: Any):
     assert [row["method"] for row in found] == ["sft", "dpo", "reward_model"]
     for row in found:
         assert row["way"] == "flat"
-        assert len(row["losses"]) == 2
+        assert len(row["losses"]) == 4
         assert row["tensors"] > row["parts"]["weights"] + row["parts"]["optimiser"]
     assert fit_gpu.run("cpu", fit_gpu.TINY, -1.0)["cases"] == []
 

@@ -6,6 +6,8 @@ import sys
 
 import pytest
 
+from goldsmith.engines.training.memory import allocator
+
 PATTERN = """
 import ctypes, sys, time
 from goldsmith.engines.training.memory import allocator
@@ -68,3 +70,16 @@ def test_a_process_that_holds_most_of_the_memory_gives_back_by_itself():
     limit = "allocator.memory_there = lambda: allocator.resident() + (200 << 20)"
     _, after = held("", f"allocator.SHORT = 1.0; {limit}", waits=200)
     assert after < 60
+
+
+def test_the_environment_decides_how_cuda_memory_is_allocated(monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[str] = []
+    monkeypatch.setattr("torch._C._accelerator_setAllocatorSettings", told.append)
+    monkeypatch.setattr(sys, "platform", "linux")
+    for name in allocator.CUDA_ENVIRONMENT:
+        monkeypatch.delenv(name, raising=False)
+    assert allocator.grow_segments()
+    assert told == ["expandable_segments:True"]
+    monkeypatch.setenv("PYTORCH_CUDA_ALLOC_CONF", "max_split_size_mb:128")
+    assert not allocator.grow_segments()
+    assert len(told) == 1

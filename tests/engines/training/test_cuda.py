@@ -14,6 +14,7 @@ from goldsmith.engines.training.attention import flat
 from goldsmith.engines.training.data.batches import Layout, flat_batch
 from goldsmith.engines.training.data.rows import Node, Row
 from goldsmith.engines.training.guards.self_test import choose_way
+from goldsmith.engines.training.memory import allocator
 from goldsmith.engines.training.memory.offload import Offload
 from goldsmith.engines.training.model.policy import Policy
 from goldsmith.engines.training.scale import parallel, sharding
@@ -157,6 +158,17 @@ def test_offloaded_activations_give_the_same_gradients_in_less_memory(tiny: Any)
         assert distance(c, a) <= 3 * distance(b, a) + 1e-3  # the flash kernel's gradients differ a little by themselves
     inputs_of_layers = 12 * 4000 * 256 * 4
     assert kept[1] - away[1] > 0.7 * inputs_of_layers
+
+
+def test_memory_is_held_in_segments_that_grow(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in allocator.CUDA_ENVIRONMENT:
+        monkeypatch.delenv(name, raising=False)
+    assert allocator.grow_segments()
+    torch.cuda.empty_cache()
+    before = torch.cuda.memory_reserved()
+    for mebibytes in (100, 200, 300):  # each too large for what the one before it leaves
+        torch.empty(mebibytes << 20, dtype=torch.uint8, device="cuda")
+    assert torch.cuda.memory_reserved() - before < 350 << 20
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from goldsmith.engines.training.guards.finite import require_finite_weights
 from goldsmith.engines.training.guards.overfitting import Watched, watched_rows
 from goldsmith.engines.training.guards.self_test import choose_way
 from goldsmith.engines.training.job import Progress, TrainingJob
-from goldsmith.engines.training.memory.allocator import keep_pages
+from goldsmith.engines.training.memory.allocator import grow_segments, keep_pages
 from goldsmith.engines.training.method import Method
 from goldsmith.engines.training.model.adapters import what_is_tuned
 from goldsmith.engines.training.model.policy import open_policy
@@ -83,6 +83,8 @@ class Opened:
         self.accelerator = _accelerator(job)
         if self.accelerator.device.type == "cpu":
             keep_pages(short=self.sharded)
+        elif not (isinstance(job.method, OnlineMethod) and job.method.generate.engine != "builtin"):
+            grow_segments()  # vLLM's pools of memory do not go with it
         self.chat = open_chat(job.base, self.settings.new_tokens)
         self.data = self.ranks.first_before_others(self._data)
         self._require_mixable()
