@@ -6,6 +6,7 @@ from pathlib import Path
 
 from goldsmith import nano
 from goldsmith.engines.reward_form import form_of, not_a_writer
+from goldsmith.engines.weight_files import require_own_weights
 from goldsmith.trust import canonical, durable
 from goldsmith.trust.workspace import Workspace
 from goldsmith.types.artifact import Digest
@@ -22,14 +23,14 @@ STORED_BYTES_AT_MOST = 2 * 1024**3
 def locate_base(base: str) -> Path:
     """The folder of a base model: the built-in one, a folder, or a hub id through the hub's own cache.
 
-    Errors: Unavailable if it is neither here nor can be fetched. BadInput if the folder is no model or holds pickled
-    weights only.
+    Errors: Unavailable if it is neither here nor can be fetched. BadInput if the folder is no model, holds pickled
+    weights only, or sends a reader of its weights elsewhere.
     """
     if base == BUILT_IN:
         return nano.model_path()
     folder = Path(base).expanduser()
     if not folder.is_dir():
-        return _from_hub(base)
+        folder = _from_hub(base)
     _kept(folder)
     return folder
 
@@ -95,6 +96,7 @@ def _kept(folder: Path) -> list[Path]:
             allowed="config.json, *.safetensors, a tokenizer and a chat template",
             next_step="convert pickled weights (*.bin, *.pt) to safetensors first; Goldsmith never unpickles",
         )
+    require_own_weights(folder)
     return paths
 
 

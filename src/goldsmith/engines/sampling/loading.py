@@ -11,6 +11,7 @@ from goldsmith.engines.chat import Chat, open_chat
 from goldsmith.engines.reward_form import NOTE, require_words
 from goldsmith.engines.training.model.loading import base_digest
 from goldsmith.engines.training.model.vocabulary import fit_vocabulary, rows_wanted
+from goldsmith.engines.weight_files import require_own_weights
 from goldsmith.types.errors import BadInput, Unavailable
 
 _TOKENIZER = "tokenizer.json"
@@ -152,8 +153,12 @@ def _speaker(model_dir: str | Path, adapter_dir: str | Path) -> str | Path:
 
 
 def _read(model_dir: str | Path, device: str, dtype: str) -> Any:
+    if Path(model_dir).is_dir():
+        require_own_weights(Path(model_dir))
     from transformers import AutoModelForCausalLM
+    from transformers.utils import logging
 
+    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     try:
         model = AutoModelForCausalLM.from_pretrained(
             str(model_dir), dtype=dtype, use_safetensors=True, trust_remote_code=False

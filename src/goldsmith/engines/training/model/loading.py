@@ -17,7 +17,8 @@ from goldsmith.engines.reward_form import NOTE, require_words, reward_form
 from goldsmith.engines.training.model import quantised
 from goldsmith.engines.training.model.vocabulary import fit_vocabulary, rows_wanted
 from goldsmith.engines.training.settings import EndsIn
-from goldsmith.types.errors import BadInput, Unavailable
+from goldsmith.engines.weight_files import require_own_weights
+from goldsmith.types.errors import BadInput, GoldsmithError, Unavailable
 
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 
@@ -41,7 +42,8 @@ def load_model(
     language model asked for a number gets a new head. None: what the folder says it is.
 
     Raises:
-        Unavailable: nothing to load there. BadInput: an adapter for another base; a reward model asked for words.
+        Unavailable: nothing to load there. BadInput: an adapter for another base; a reward model asked for words;
+            weights outside the model's own folder.
     """
     folder = Path(base)
     if ends_in is None:
@@ -69,6 +71,8 @@ def told(base: str | Path) -> Iterator[None]:
     """
     try:
         yield
+    except GoldsmithError:
+        raise  # told already
     except (OSError, ValueError, KeyError) as error:
         raise Unavailable(
             "the base model could not be loaded",
@@ -83,7 +87,13 @@ def told(base: str | Path) -> Iterator[None]:
 
 
 def from_pretrained(base: str, ends_in: EndsIn, more: dict[str, Any]) -> Any:
-    """What transformers loads, of the kind that `ends_in` asks for."""
+    """What transformers loads, of the kind that `ends_in` asks for.
+
+    Raises:
+        BadInput: weights outside the model's own folder.
+    """
+    if Path(base).is_dir():
+        require_own_weights(Path(base))
     from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification
     from transformers.utils import logging
 
@@ -148,8 +158,13 @@ def folder_of(base: str | Path) -> Path:
 
 
 def base_digest(base: str | Path) -> str:
-    """SHA-256 over names and bytes of a model folder's weights and config; of a hub id, over its cached snapshot."""
+    """SHA-256 over names and bytes of a model folder's weights and config; of a hub id, over its cached snapshot.
+
+    Raises:
+        Unavailable: it cannot be reached. BadInput: its weights are not all in its folder, so that no digest holds them.
+    """
     folder = folder_of(base)
+    require_own_weights(folder)
     total = hashlib.sha256()
     for path in sorted(folder.iterdir()):
         if path.suffix == ".safetensors" or path.name in ("config.json", "adapter_config.json"):

@@ -18,6 +18,7 @@ from safetensors import safe_open
 
 from goldsmith.engines.training.model.loading import folder_of, from_pretrained, told
 from goldsmith.engines.training.settings import EndsIn, TrainingSettings
+from goldsmith.engines.weight_files import INDEX, ONE_FILE, shard_paths
 
 _WRAPPED = frozenset({"base_layer", "original_module", "modules_to_save", "default"})
 """Parts of a weight's name that an adapter has put into it."""
@@ -137,7 +138,7 @@ def open_unread(base: str, dtype: torch.dtype, ends_in: EndsIn, settings: Traini
     numbers drawn for it are those of a base that is loaded whole.
 
     Raises:
-        MustBeWhole: saying why. Unavailable: as `load_model`.
+        MustBeWhole: saying why. Unavailable, BadInput: as `load_model`.
     """
     _require_parts(settings)
     files = _files(folder_of(base))
@@ -164,11 +165,11 @@ def _files(folder: Path) -> dict[str, Path]:
     for key in ("quantization_config", "transformers_weights"):
         if config.get(key) is not None:
             raise MustBeWhole(f"the base's config.json has {key}")
-    one, index = folder / "model.safetensors", folder / "model.safetensors.index.json"
+    one, index = folder / ONE_FILE, folder / INDEX
     if one.is_file():
         paths = [one]
     elif index.is_file():
-        paths = [folder / name for name in sorted(set(json.loads(index.read_text("utf-8"))["weight_map"].values()))]
+        paths = shard_paths(index)
     else:
         raise MustBeWhole("the base has no model.safetensors")
     found: dict[str, Path] = {}
