@@ -14,12 +14,15 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from goldsmith_test_records import said
 
 from goldsmith.cli.main import main
+from goldsmith.engines.splits import split_records
 from goldsmith.nano import model_path
 from goldsmith.trust import canonical, clock, root
 from goldsmith.trust.keys import KeyRing, PrivateKey
 from goldsmith.trust.root import TrustRoot
+from goldsmith.types.record import Conversation, Record, Role
 
 
 @dataclass(frozen=True)
@@ -225,6 +228,44 @@ def test_rows_that_a_method_cannot_learn_from_are_told_with_where_to_look(goldsm
     recipe.write_text(RECIPE.replace("method: sft", f"method: {method}"), encoding="utf-8")
     (tmp_path / "rows.jsonl").write_text(GOOD, encoding="utf-8")
     refused(goldsmith("run", "recipe.yaml", "--json"), 2, next="goldsmith show rows FILE", found="")
+
+
+def travelled(stops: int) -> str:
+    """A long answer that says something new in each sentence."""
+    return " ".join(f"On day {n} it was at stop {n * 37 % 1009} with {n * 91 % 997} others." for n in range(stops))
+
+
+@pytest.mark.parametrize("share", [0.0, 0.45])
+def test_rows_over_max_length_are_named_by_their_delivery_and_line(goldsmith, tmp_path, recipe, share):
+    rows = GOOD.splitlines(keepends=True)
+    kept = [n for n in range(20) if n != 2]
+    asked = [Record(content=Conversation(messages=(said(Role.USER, f"Where is parcel {n}?"),))) for n in kept]
+    trained, aside = split_records(asked, share)
+    long = kept[asked.index((aside or trained)[-1])]  # one that is validated on, where any is
+    assert long > 2
+    rows[long] = json.dumps(chat(long, travelled(12))) + "\n"
+    rows[2] = "{broken\n"  # a line that is left out does not shift the others
+    (tmp_path / "rows.jsonl").write_text("".join(rows), encoding="utf-8")
+    text = RECIPE.replace("batch_size: 2", "batch_size: 2, max_length: 60")
+    recipe.write_text(f"{text}validation_share: {share}\n", encoding="utf-8")
+    error = refused(goldsmith("run", "recipe.yaml", "--json"), 2, what="longer than max_length", allowed="60 tokens")
+    assert error["where"] == f"anna / 1 line {long + 1}"
+    assert f"(anna / 1 line {long + 1})" in error["found"]
+    longest = int(error["found"].split(" tokens")[0].removeprefix("up to "))
+    assert error["next"].startswith(f"set max_length to {longest}, or over_long")
+
+
+def test_no_max_length_beyond_the_models_context_is_advised(goldsmith, tmp_path, recipe):
+    rows = [*GOOD.splitlines(keepends=True)[:5], json.dumps(chat(5, travelled(400))) + "\n"]
+    (tmp_path / "rows.jsonl").write_text("".join(rows), encoding="utf-8")
+    recipe.write_text(RECIPE.replace("batch_size: 2", "batch_size: 2, max_length: 100"), encoding="utf-8")
+    error = refused(goldsmith("run", "recipe.yaml", "--json"), 2, what="longer than max_length")
+    longest = error["found"].split(" tokens")[0].removeprefix("up to ")
+    assert int(longest) > 1024
+    assert longest not in error["next"]
+    assert "reads no more than 1024 tokens (max_position_embeddings)" in error["next"]
+    assert "set max_length to 1024 at most" in error["next"]
+    assert "over_long: drop" in error["next"]
 
 
 def test_what_was_left_out_and_what_to_do_after_an_interruption_is_said(goldsmith, tmp_path, recipe, monkeypatch):

@@ -132,6 +132,29 @@ def _train(folder: Path) -> None:
     prepare_data(spec, spec, open_chat(model_path()), records, None, None, folder / "cache")
 
 
+def test_rows_that_hold_no_answer_are_left_out_as_a_run_leaves_them_out(tmp_path: Path):
+    path = recipe(tmp_path)
+    file = tmp_path / "rows.jsonl"
+    whole = len(file.read_text(encoding="utf-8").splitlines())
+    before = batch_text.document(show_batch(pipeline.read_recipe(path)[0], tmp_path), 9)
+    faulty = [{"messages": [{"role": "user", "content": f"Who is it, {n}?"}]} for n in range(4)]
+    with file.open("a", encoding="utf-8") as stream:
+        stream.write("".join(json.dumps(row) + "\n" for row in faulty))
+    shown = show_batch(pipeline.read_recipe(path)[0], tmp_path)
+    (line,) = [one for one in batch_text.head(shown) if "left out" in one]
+    assert line.startswith("4 rows hold nothing to learn and are left out, as a run does (check well_formed)")
+    assert f"experts / 1 line {whole + 1}, " in line
+    assert line.endswith(", ...")
+    after = batch_text.document(shown, 9)
+    assert after.pop("left_out") == [f"experts / 1 line {whole + n}" for n in range(1, 5)]
+    assert before.pop("left_out") == []
+    assert before == after
+    path.write_text(path.read_text() + "checks: {off: [well_formed]}\n", encoding="utf-8")
+    with pytest.raises(BadInput) as stopped:  # so would the run
+        show_batch(pipeline.read_recipe(path)[0], tmp_path)
+    assert f"experts / 1 line {whole + 1}" in str(stopped.value.where)
+
+
 def test_marks_without_colour_and_colour_where_asked(tmp_path: Path):
     path = recipe(tmp_path)
     plain = run("show", "batch", str(path), "-n", "2")

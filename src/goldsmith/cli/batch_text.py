@@ -1,6 +1,6 @@
 """A forward as text for people: coloured on a terminal, with marks elsewhere; hostile text shown, never obeyed."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
@@ -46,14 +46,21 @@ def head(shown: "Preview") -> Iterator[str]:
     if shown.other_kind:
         kept += f", {shown.other_kind} records of another kind"
     yield kept + f"; template: {shown.facts.get('template', 'own')}"
+    if shown.left_out:
+        what = f"{len(shown.left_out)} rows hold nothing to learn and are left out, as a run does (check well_formed)"
+        yield f"{what}: {_named(shown.left_out)}"
     if shown.too_long:
-        named = ", ".join(safe(name) for name in shown.too_long[:3]) + (", ..." if len(shown.too_long) > 3 else "")
+        named = _named(shown.too_long)
         what = {
             "refuse": "they would stop the run (over_long: refuse); here they are left out",
             "drop": f"{shown.dropped} left out (over_long: drop)",
             "cut_keep_stop": f"{shown.cut} cut, {shown.dropped} left out (over_long: cut_keep_stop)",
         }[shown.over_long]
         yield f"{len(shown.too_long)} rows are longer than max_length {shown.max_length}: {what}: {named}"
+
+
+def _named(names: Sequence[str]) -> str:
+    return ", ".join(safe(name) for name in names[:3]) + (", ..." if len(names) > 3 else "")
 
 
 def legend(colour: bool) -> str:
@@ -124,6 +131,7 @@ def document(shown: "Preview", most_rows: int) -> dict[str, Any]:
         "other_kind": shown.other_kind,
         "max_length": shown.max_length,
         "over_long": shown.over_long,
+        "left_out": list(shown.left_out),
         "too_long": list(shown.too_long),
         "cut": shown.cut,
         "dropped": shown.dropped,

@@ -72,8 +72,9 @@ def batch(
 ) -> None:
     """The first forward of RECIPE's training: what is trained, what is masked, what is cut away, who sits beside whom.
 
-    The rows are read from the recipe's files, before any check; only the base's tokenizer is loaded. Without colour
-    (NO_COLOR, or no terminal) marks say the same. Exit code 1 where rows are too long and the run would stop.
+    The rows are read from the recipe's files, before any check but well_formed; only the base's tokenizer is loaded.
+    Without colour (NO_COLOR, or no terminal) marks say the same. Exit code 1 where rows are too long and the run would
+    stop.
     """
     from goldsmith import pipeline
     from goldsmith.cli import batch_text

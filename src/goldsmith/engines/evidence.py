@@ -53,6 +53,22 @@ def records_of(ws: Workspace, release: Release) -> Iterator[Record]:
         yield from records.stream(stream)
 
 
+def row_names(ws: Workspace, release: Release) -> list[str]:
+    """What messages call each record of a release, in its order: the delivery, and the line there."""
+    out = {(one.source, one.batch, one.line) for one in left_out_of(ws, release)}
+    found: list[str] = []
+    for digest in release.collections:
+        collection = ws.store.get_artifact(digest, Collection)
+        unit = (collection.source, collection.batch)
+        found += [row_name(*unit, line) for line in lines_of(ws, collection) if (*unit, line) not in out]
+    return found
+
+
+def row_name(source: str, batch: str, line: int) -> str:
+    """How the product names a row, wherever it speaks of one."""
+    return f"{source} / {batch} line {line}"
+
+
 def left_out_of(ws: Workspace, release: Release) -> Iterator[LeftOut]:
     """What was delivered and is not in the release, with the reasons."""
     with ws.store.open_file(release.left_out) as stream:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import goldsmith
 from goldsmith import plugins
 from goldsmith.engines import model_files
-from goldsmith.engines.evidence import records_of
+from goldsmith.engines.evidence import records_of, row_names
 from goldsmith.engines.splits import split_records
 from goldsmith.engines.trusting import trust_of
 from goldsmith.trust import canonical
@@ -150,7 +150,9 @@ def train(
 
     base = _merged(ws, base)
     made_from = ws.store.get_artifact(release_digest, Release)
-    wanted = records_for(step.method, list(records_of(ws, made_from)))
+    everything = list(records_of(ws, made_from))
+    names = {id(one): name for one, name in zip(everything, row_names(ws, made_from), strict=True)}
+    wanted = records_for(step.method, everything)
     if not wanted:
         raise BadInput(
             f"the release {made_from.name!r} holds no record that {step.method} learns from",
@@ -168,6 +170,8 @@ def train(
         base=str(_whole(ws, base)),
         records=training,
         validation=validation or None,
+        row_names=[names[id(one)] for one in training],
+        validation_names=[names[id(one)] for one in validation] or None,
         output_dir=scratch / "model",
         scratch_dir=scratch,
         seed=seed,

@@ -14,10 +14,11 @@ class TrainingJob:
     """What to train, on what, and where to.
 
     `method`: a methods Spec (`plugins.build("methods", ...)`). `base`: a model folder or hub id. `row_names`: how
-    messages call each record (file and line). `scratch_dir` holds checkpoints and metrics and is what `resume` goes
-    on from; `output_dir` is made whole or not at all. `trust`: by record digest, what a row counts for under
-    `trust_weighting`; 1 where it says nothing, and None where nobody looked. `shard`: whether several processes hold
-    the whole model each, or a shard of it; what comes out is the same, so a run goes on either way.
+    messages call each record (source, batch and line); `validation_names`: the same of `validation`. `scratch_dir`
+    holds checkpoints and metrics and is what `resume` goes on from; `output_dir` is made whole or not at all. `trust`:
+    by record digest, what a row counts for under `trust_weighting`; 1 where it says nothing, and None where nobody
+    looked. `shard`: whether several processes hold the whole model each, or a shard of it; what comes out is the same,
+    so a run goes on either way.
     """
 
     method: Any
@@ -28,6 +29,7 @@ class TrainingJob:
     seed: int = 0
     validation: Sequence[Record] | None = None
     row_names: Sequence[str] | None = None
+    validation_names: Sequence[str] | None = None
     cache_dir: Path | None = None
     trust: Mapping[Digest, float] | None = None
     trackers: tuple[str, ...] = ()

@@ -20,6 +20,7 @@ from goldsmith.engines.training.job import Progress, TrainingJob
 from goldsmith.engines.training.memory.allocator import grow_segments, keep_pages
 from goldsmith.engines.training.method import Method
 from goldsmith.engines.training.model.adapters import what_is_tuned
+from goldsmith.engines.training.model.loading import context_of
 from goldsmith.engines.training.model.policy import open_policy
 from goldsmith.engines.training.model.vocabulary import never_seen
 from goldsmith.engines.training.optimizer import build_optimizer
@@ -168,6 +169,8 @@ class Opened:
             job.row_names,
             job.cache_dir or job.scratch_dir / "tokens",
             job.trust,
+            validation_names=job.validation_names,
+            context=context_of(job.base),
         )
 
     def _share(self) -> None:

@@ -124,8 +124,12 @@ def prepare_data(
     names: Sequence[str] | None,
     cache_dir: Path,
     trust: Mapping[Digest, float] | None = None,
+    *,
+    validation_names: Sequence[str] | None = None,
+    context: int | None = None,
 ) -> TrainingData:
-    """Encode, fit and split. `trust`: by record digest, what a row counts for; 1 where it says nothing.
+    """Encode, fit and split. `trust`: by record digest, what a row counts for; 1 where it says nothing. `context`:
+    tokens that the base was made for; no longer row is advised.
 
     Raises:
         BadInput: naming the row that cannot be trained; no row of the method's kind; over-long rows where the settings
@@ -150,20 +154,26 @@ def prepare_data(
             next_step="see how the rows are read (goldsmith show rows FILE); goldsmith show capabilities methods tells "
             "what each method learns from",
         )
-    fitted = fit(rows, settings.max_length, settings.over_long)
+    fitted = fit(rows, settings.max_length, settings.over_long, context=context)
     if validation is None:
         parts = split(fitted.rows, float(settings.validation_share))
         train, aside, cut, dropped = parts.train, parts.validation, fitted.cut, fitted.dropped
     else:
-        numbered = [f"validation record {i + 1}" for i in range(len(validation))]
-        more, other_validation = _encode(method, settings, chat, validation, numbered, cache)
-        kept = fit(more, settings.max_length, settings.over_long, may_be_empty=True) if more else None
+        called = names_aside(validation) if validation_names is None else validation_names
+        more, other_validation = _encode(method, settings, chat, validation, called, cache)
+        length, over_long = settings.max_length, settings.over_long
+        kept = fit(more, length, over_long, may_be_empty=True, context=context) if more else None
         train, aside = fitted.rows, kept.rows if kept else ()
         cut, dropped = fitted.cut + (kept.cut if kept else ()), fitted.dropped + (kept.dropped if kept else ())
         other += other_validation
     _require_parts(settings, train, records)
     _require_aside(settings, sum(row.part == MAIN for row in aside))
     return TrainingData(train, aside, cut, dropped, other, cache.ignored)
+
+
+def names_aside(validation: Sequence[Record]) -> list[str]:
+    """What validation records are called where nobody named them."""
+    return [f"validation record {i + 1}" for i in range(len(validation))]
 
 
 def plan_of(settings: TrainingSettings, rows: Sequence[Row], seed: int, *, device: str, share: bool) -> Plan:

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from goldsmith.engines.chat import Chat
-from goldsmith.engines.training.data.prepare import plan_of, prepare_data
+from goldsmith.engines.training.data.prepare import names_aside, plan_of, prepare_data
 from goldsmith.engines.training.data.rows import Node, Row
 from goldsmith.engines.training.method import Method
 from goldsmith.engines.training.settings import TrainingSettings
@@ -58,7 +58,8 @@ class ShownRow:
 class Preview:
     """One forward of one update. `tokens` go through the model, `labels` of them are learned. `too_long`: rows over
     `max_length` in all; `stops_the_run`: they are more than the settings allow. `answers`: how many the model writes to
-    each row, where rows are prompts and only the model's own answers are learned; else 0."""
+    each row, where rows are prompts and only the model's own answers are learned; else 0. `left_out`: rows that a run
+    does not come to train on, whatever the settings."""
 
     update: int
     updates: int
@@ -79,6 +80,7 @@ class Preview:
     stops_the_run: bool
     facts: Mapping[str, str]
     answers: int = 0
+    left_out: tuple[str, ...] = ()
 
 
 def preview(
@@ -88,13 +90,16 @@ def preview(
     records: Sequence[Record],
     names: Sequence[str],
     validation: Sequence[Record] | None = None,
+    validation_names: Sequence[str] | None = None,
     *,
+    context: int | None = None,
     seed: int,
     device: str = "cpu",
     update: int = 1,
     forward: int = 1,
 ) -> Preview:
-    """The forward number `forward` of the update number `update`, both from 1.
+    """The forward number `forward` of the update number `update`, both from 1. `names`, `validation_names`: what rows
+    are called. `context`: tokens that the model was made for.
 
     Rows that are too long where the settings refuse them are shown as left out; `stops_the_run` says so.
 
@@ -105,8 +110,9 @@ def preview(
         cache = Path(folder)
         lenient = settings.model_copy(update={"early_stopping_patience": 0})
         whole = lenient.model_copy(update={"max_length": _NO_LIMIT})
+        aside, called = validation or (), validation_names or names_aside(validation or ())
         told = (records, validation, names)
-        every = prepare_data(method, whole, chat, records, validation, names, cache)
+        every = prepare_data(method, whole, chat, *told, cache, validation_names=called)
         full = {row.key: row for row in (*every.train, *every.validation)}
         rows = (*every.train, *every.validation)
         long = tuple(row.name for row in rows if row.longest > settings.max_length)
@@ -114,10 +120,11 @@ def preview(
         if stops:
             fits = [place for place, name in enumerate(names) if name not in long]
             records, names = [records[i] for i in fits], [names[i] for i in fits]
-            validation = [v for i, v in enumerate(validation or ()) if f"validation record {i + 1}" not in long] or None
             if not records:
-                prepare_data(method, settings, chat, *told, cache)  # refuses, with the reason
-        data = prepare_data(method, lenient, chat, records, validation, names, cache)
+                prepare_data(method, settings, chat, *told, cache, context=context)  # refuses, with the reason
+            kept = [(one, name) for one, name in zip(aside, called, strict=True) if name not in long]
+            validation, called = [one for one, _ in kept] or None, [name for _, name in kept]
+        data = prepare_data(method, lenient, chat, records, validation, names, cache, validation_names=called)
     plan = plan_of(settings, data.train, seed, device=device, share=True)
     _require(1 <= update <= plan.steps, "update", update, plan.steps)
     answers = int(getattr(settings, "group_size", 0))

@@ -102,11 +102,18 @@ class Fitted:
     dropped: tuple[str, ...]
 
 
-def fit(rows: Sequence[Row], max_length: int, over_long: OverLong, *, may_be_empty: bool = False) -> Fitted:
+def fit(
+    rows: Sequence[Row],
+    max_length: int,
+    over_long: OverLong,
+    *,
+    may_be_empty: bool = False,
+    context: int | None = None,
+) -> Fitted:
     """Handle rows longer than `max_length` tokens as told.
 
     `cut_keep_stop` takes tokens out of the middle of the last answer's text, never its stop token nor the prompt;
-    a row whose prompt alone is too long is dropped and counted.
+    a row whose prompt alone is too long is dropped and counted. `context`: tokens that the model was made for.
 
     Raises:
         BadInput: `refuse` and there is such a row, or nothing is left (unless it `may_be_empty`: rows to validate on).
@@ -119,7 +126,7 @@ def fit(rows: Sequence[Row], max_length: int, over_long: OverLong, *, may_be_emp
             where=", ".join(row.name for row in long[:5]) + (", …" if len(long) > 5 else ""),
             found=f"up to {worst.longest} tokens ({worst.name})",
             allowed=f"{max_length} tokens",
-            next_step=f"set max_length to {worst.longest}, or over_long to drop or cut_keep_stop",
+            next_step=_what_helps(worst.longest, max_length, context),
         )
     kept: list[Row] = []
     cut: list[str] = []
@@ -141,6 +148,16 @@ def fit(rows: Sequence[Row], max_length: int, over_long: OverLong, *, may_be_emp
             allowed=f"{max_length} tokens",
         )
     return Fitted(tuple(kept), tuple(cut), tuple(dropped))
+
+
+def _what_helps(longest: int, max_length: int, context: int | None) -> str:
+    if context is None or longest <= context:
+        return f"set max_length to {longest}, or over_long to drop or cut_keep_stop"
+    room = f"set max_length to {context} at most, and " if max_length < context else ""
+    return (
+        f"this model reads no more than {context} tokens (max_position_embeddings): {room}leave longer rows out "
+        "(over_long: drop), shorten their answers (over_long: cut_keep_stop), or divide them before they are delivered"
+    )
 
 
 def _cut(row: Row, max_length: int) -> Row | None:

@@ -157,11 +157,24 @@ def folder_of(base: str | Path) -> Path:
         raise Unavailable("the base model could not be reached", where=str(base), found=str(error)[:200]) from error
 
 
+def context_of(base: str | Path) -> int | None:
+    """Tokens that a model was made to read at once, by its config (`max_position_embeddings`); None where that does not
+    say, or is not here."""
+    from transformers import AutoConfig
+
+    try:
+        config = AutoConfig.from_pretrained(str(base), trust_remote_code=False)
+    except (OSError, ValueError, KeyError):
+        return None  # whoever loads the model says so
+    length = getattr(config.get_text_config(decoder=True), "max_position_embeddings", None)
+    return length if isinstance(length, int) and length > 0 else None
+
+
 def base_digest(base: str | Path) -> str:
     """SHA-256 over names and bytes of a model folder's weights and config; of a hub id, over its cached snapshot.
 
     Raises:
-        Unavailable: it cannot be reached. BadInput: its weights are not all in its folder, so that no digest holds them.
+        Unavailable: it cannot be reached. BadInput: its weights are not all in its folder.
     """
     folder = folder_of(base)
     require_own_weights(folder)
