@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from goldsmith.engines.evidence import find_model, find_release, find_stated, left_out_of, records_of
-from goldsmith.engines.model_files import locate_base
+from goldsmith.engines.evidence import find_model, find_release, find_stated, left_out_of, promotion_of, records_of
+from goldsmith.engines.lineage import made_before
+from goldsmith.engines.model_files import is_here, locate_base
 from goldsmith.engines.reading.identity import digest_of
 from goldsmith.engines.sweeping.account import Swept
 from goldsmith.engines.trusting import trust_of
@@ -83,6 +84,14 @@ def dry_run(recipe: Recipe) -> None:
         examine.require_answers_not_needed(recipe.examine, recipe.train[-1].method)
 
 
+def require_base(recipe: Recipe, *, here: bool = False) -> None:
+    """The base is there, and so is what the steps tune of it: told before any source is read and checked. `here`: fetch
+    nothing; a base that is not on this machine is passed over. Errors: Unavailable, BadInput."""
+    if here and not is_here(recipe.base):
+        return
+    train.require_parts(recipe.train, locate_base(recipe.base))
+
+
 def run(
     ws: Workspace,
     recipe: Recipe,
@@ -100,12 +109,14 @@ def run(
     policy = recipe.promote
     assert policy is not None  # read_recipe resolves it
     dry_run(recipe)
-    locate_base(recipe.base)  # one that is not there is told before the sources are read and checked
+    require_base(recipe)
     circle = Circle(recipe)
     recipe_digest = ws.store.put_bytes(recipe.model_dump_json().encode())
     prepare(ws, circle, folder, say=say)
     assert circle.release is not None
     circle.base = train.register_base(ws, recipe.base)[0]
+    if (before := made_before(ws, recipe.name, recipe_digest, circle.release[0], circle.base)) is not None:
+        say(_on_file(ws, recipe.name, before))
     current = circle.base
     for number, step in enumerate(recipe.train, start=1):
         say(f"train: {step.method}, step {number} of {len(recipe.train)}")
@@ -127,6 +138,15 @@ def run(
         current = trained.digest
     judge(ws, circle, policy, say=say, progress=progress)
     return circle
+
+
+def _on_file(ws: Workspace, name: str, model: Digest) -> str:
+    standing, said = promotion_of(ws, model)
+    outcome = None if said is None else said.predicate.get("outcome")
+    verdict = f"{standing}, verdict {outcome}" if outcome else standing
+    return (
+        f"an identical run is on file: model {name} {model[:19]}, {verdict} (goldsmith trace {name}); it is run again"
+    )
 
 
 def take_in(ws: Workspace, entry: SourceEntry, folder: Path) -> Digest:
@@ -216,6 +236,7 @@ def try_settings(
     """
     wish = recipe.sweep or Sweep()
     dry_run(recipe)
+    require_base(recipe, here=wish.base is not None)
     if wish.step > 1 and wish.base is None:
         raise BadInput(
             f"step {wish.step} starts from the model of the step before, which is not named",

@@ -337,6 +337,42 @@ def test_a_base_model_without_weights_is_refused(goldsmith, tmp_path, recipe):
     assert goldsmith("verify", ".goldsmith").code == 0
 
 
+@pytest.mark.parametrize(
+    "command", [("run", "recipe.yaml"), ("run", "recipe.yaml", "--dry-run"), ("sweep", "recipe.yaml")]
+)
+@pytest.mark.parametrize(
+    ("adapter", "setting", "words"),
+    [
+        ("kind: lora, targets: [q_prj]", "targets", "did you mean 'q_proj'?"),
+        ("kind: lora, exclude: [ffn]", "exclude", "nothing called 'ffn'"),
+        ("kind: lora, parameters: [experts.down_proj]", "parameters", "nothing called 'experts.down_proj'"),
+        ("kind: lora, last_layers: 99", "last_layers", "the model has fewer layers"),
+        ("kind: none, only: ['*.attn.*']", "only", "no weight of the model has such a name"),
+    ],
+)
+def test_parts_that_the_base_lacks_are_told_before_any_source_is_read(
+    goldsmith, tmp_path, recipe, command, adapter, setting, words
+):
+    (tmp_path / "rows.jsonl").unlink()
+    step = f"train: [{{method: sft}}, {{method: sft, settings: {{max_steps: 1, adapter: {{{adapter}}}}}}}]"
+    recipe.write_text("".join(step + "\n" if one.startswith("train") else one + "\n" for one in RECIPE.splitlines()))
+    error = refused(goldsmith(*command, "--json"), 2, what=words)
+    assert error["where"] == f"train, step 2: sft.adapter.{setting}"
+    assert error["found"]
+    assert error["allowed"]
+
+
+def test_parts_of_a_base_that_only_its_owner_can_tell_are_left_to_training(goldsmith, tmp_path, recipe):
+    base = tmp_path / "base"
+    shutil.copytree(model_path(), base)
+    (base / "config.json").write_text('{"model_type": "theirs"}', encoding="utf-8")
+    text = RECIPE.replace("sources:", "base: base\nsources:").replace(
+        "max_steps: 1", "adapter: {kind: lora, targets: [x]}"
+    )
+    recipe.write_text(text, encoding="utf-8")
+    assert goldsmith("run", "recipe.yaml", "--dry-run").code == 0
+
+
 def test_a_replayed_delivery_is_refused(goldsmith, tmp_path, recipe):
     assert goldsmith("init", "--source", "anna").code == 0
     assert goldsmith("sign", "rows.jsonl", "--source", "anna", "--recipe", "recipe.yaml").code == 0

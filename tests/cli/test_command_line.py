@@ -3,8 +3,10 @@
 import json
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
+import click
 import pyarrow.parquet as pq
 import pytest
 
@@ -43,6 +45,32 @@ def test_every_listed_command_explains_itself():
         command = cli.get_command(None, name)
         assert command is not None
         assert command.help, name
+
+
+def every_command() -> Iterator[tuple[str, click.Command]]:
+    from goldsmith.cli.main import COMMANDS, cli
+
+    yield "", cli
+    for name in COMMANDS:
+        command = cli.get_command(click.Context(cli), name)
+        assert command is not None
+        yield name, command
+        if isinstance(command, click.Group):
+            yield from ((f"{name} {sub}", one) for sub, one in command.commands.items())
+
+
+def test_no_help_is_cut_on_a_narrow_terminal():
+    def letters(text: str | None) -> str:
+        return "".join((text or "").split())  # wherever its lines are broken
+
+    for name, command in every_command():
+        shown = command.get_help(click.Context(command, info_name=f"goldsmith {name}", terminal_width=80))
+        for parameter in command.params:
+            if isinstance(parameter, click.Option) and not parameter.hidden:
+                assert letters(parameter.help) in letters(shown), (name, parameter.name)
+        for sub, one in getattr(command, "commands", {}).items():
+            assert letters(str(one.help).split("\n\n")[0]) in letters(shown), (name, sub)
+        assert max(len(line) for line in shown.splitlines()) <= 80, name
 
 
 def test_a_misspelt_command_gets_a_suggestion():

@@ -1,6 +1,7 @@
 """verify-model: real weights pass, what is broken fails, and what cannot be told is no pass."""
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -9,11 +10,14 @@ from typing import Any
 import pytest
 import torch
 
-from goldsmith import nano
+from goldsmith import nano, pipeline
 from goldsmith.engines import verifying
 from goldsmith.engines.sampler import LocalAnswerer
 from goldsmith.engines.training.guards import self_test
 from goldsmith.engines.verifying import CHECKS, verify_model
+from goldsmith.stages import verify_model as stage
+from goldsmith.trust.workspace import Workspace
+from goldsmith.types.errors import Unavailable
 
 
 def found(folder: Path) -> dict[str, tuple[str, str]]:
@@ -82,3 +86,30 @@ def test_the_command_prints_a_table_or_json(tiny_base: Path, tmp_path: Path) -> 
     missing = run("verify-model", str(tmp_path / "nowhere"))
     assert missing.returncode == 4
     assert "download it first" in missing.stderr
+
+
+def test_a_model_of_a_workspace_is_taken_by_its_name(tiny: Any, tiny_base: Path, tmp_path: Path) -> None:
+    """An adapter, which is merged for the tests alone; what is stated in the workspace stays as it was."""
+    base = tmp_path / "base"
+    shutil.copytree(tiny_base, base)
+    recipe = tmp_path / "recipe.yaml"
+    rows = [{"question": f"What is {n} plus {n}?", "answer": f"{n} plus {n} is {2 * n}."} for n in range(12)]
+    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    recipe.write_text(
+        f"name: sums\nbase: {base}\nsources: [{{name: anna, file: rows.jsonl, maker: human}}]\n"
+        "train: [{method: sft, settings: {max_steps: 1, batch_size: 4, adapter: {kind: lora, rank: 2}}}]\n"
+        "examine: [{eval: fit_gap, name: fit}]\n"
+        "promote: {rules: [{eval: fit, metric: gap, at_most: 9.0, min_items: 1}]}\n",
+        encoding="utf-8",
+    )
+    ws = Workspace.create(tmp_path / "ws")
+    circle = pipeline.run(ws, pipeline.read_recipe(recipe)[0], tmp_path, progress=False)
+    before = ws.checkpoint()
+    assert circle.trained[-1].model.form == "adapter"
+    results = list(stage.verify_model("sums", ws=ws))
+    assert len(results) == len(CHECKS)
+    assert not [result for result in results if result.verdict == "fail"]
+    assert ws.checkpoint() == before
+    with pytest.raises(Unavailable) as error:
+        list(stage.verify_model("summs", ws=ws))
+    assert "sums" in str(error.value.allowed)

@@ -463,3 +463,22 @@ def test_a_time_is_never_told_as_nothing(seconds: tuple[float, float], told: str
     from goldsmith.cli.fit import _span
 
     assert _span(seconds) == told
+
+
+def test_a_small_part_is_told_in_mebibytes_and_the_table_stays_aligned():
+    settings = ["--on", "4090", "--tune", "lora", "--prompt", "20", "--answer", "20"]
+    shown = CliRunner().invoke(command, ["goldsmith-nano", *settings]).output
+    lines = shown.splitlines()
+    start = next(n for n, line in enumerate(lines) if line.endswith("GiB:"))
+    parts = dict(line.split(None, 1) for line in lines[start + 1 :] if line.startswith("  ") and "iB" in line)
+    told = json.loads(CliRunner().invoke(command, ["goldsmith-nano", *settings, "--json"]).output)
+    exact = told["machines"][0]["bytes"]
+    assert {"weights", "total"} < set(parts)
+    for name, size_told in parts.items():
+        number, unit = size_told.split(":")[0].split()
+        assert float(number) > 0, (name, size_told)
+        size = 2**30 if unit == "GiB" else 2**20
+        assert (unit == "GiB") == (exact[name] >= 2**30), (name, size_told)
+        assert abs(float(number) * size - exact[name]) <= 0.0051 * size
+    table = [line for line in lines[start + 1 :] if line.startswith("  ") and "iB" in line]
+    assert len({line.index("iB") for line in table}) == 1

@@ -1,6 +1,9 @@
 """Files shaped like the examples of LLaMA-Factory and Axolotl: every line is accounted for, every recipe runs."""
 
+import contextlib
 import json
+import os
+import pty
 import re
 import subprocess
 import sys
@@ -181,6 +184,38 @@ def test_secrets_of_theirs_are_not_repeated():
 
 def test_strict_is_a_gate():
     assert cli("import-recipe", str(CONFIGS / "factory_misspelt.yaml"), "--strict").returncode == 1
+
+
+def test_the_last_line_says_how_many_keys_were_not_taken_and_which(tmp_path: Path):
+    text = "model_name_or_path: goldsmith-nano\nstage: sft\nfinetuning_type: lora\nlogging_steps: 5\n"
+    asked = ("import-recipe", str(write(tmp_path, text + "loging_stepps: 5\nshift_attn: true\n")))
+    last = "not taken: 2 keys: loging_stepps, shift_attn"
+    for out in ((), ("--out", str(tmp_path / "recipe.yaml"))):
+        done = cli(*asked, *out)
+        assert done.returncode == 0
+        assert done.stderr.splitlines()[-1] == last
+    clean = cli("import-recipe", str(write(tmp_path, text)))
+    assert clean.returncode == 0
+    assert "not taken" not in clean.stderr
+
+
+def test_the_account_fits_a_narrow_terminal_and_is_whole_in_a_file():
+    command = [*GOLDSMITH, "import-recipe", str(CONFIGS / "axolotl_misspelt.yaml")]
+    ours, theirs = pty.openpty()
+    more = {**os.environ, "COLUMNS": "80"}
+    done = subprocess.run(command, env=more, stdout=subprocess.DEVNULL, stderr=theirs, timeout=240, check=False)
+    os.close(theirs)
+    shown = ""
+    with contextlib.suppress(OSError):  # how a terminal ends
+        while part := os.read(ours, 65536):
+            shown += part.decode()
+    os.close(ours)
+    assert done.returncode == 0
+    lines = shown.replace("\r\n", "\n").splitlines()
+    assert max(len(line) for line in lines if " " in line.strip()) <= 80
+    piped = cli(*command[3:]).stderr
+    assert shown.split() == piped.split()
+    assert any(len(line) > 80 for line in piped.splitlines())
 
 
 def test_defaults_that_differ_are_written_out(tmp_path: Path):

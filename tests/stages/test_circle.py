@@ -12,6 +12,7 @@ from goldsmith.engines import model_files
 from goldsmith.engines.evidence import find_model, left_out_of, promotion_of, records_of
 from goldsmith.engines.sampling.loading import load
 from goldsmith.engines.trusting import trust_of
+from goldsmith.stages import train as train_stage
 from goldsmith.stages.collect import collect, sign_delivery
 from goldsmith.stages.promote import admit
 from goldsmith.stages.recall import recall
@@ -105,6 +106,28 @@ def test_the_same_recipe_and_seed_give_the_same_model(done, tmp_path):
         again = pipeline.run(ws, recipe(), tmp_path, progress=False)
     weights = [{f.path: f.digest for f in c.trained[-1].model.files} for c in (circle, again)]
     assert weights[0] == weights[1]
+
+
+def test_a_run_that_is_on_file_is_said_in_one_line_before_it_is_run_again(done, copied, monkeypatch):
+    class Started(Exception):
+        """Training began."""
+
+    def starts(*_: object, **__: object) -> None:
+        raise Started
+
+    monkeypatch.setattr(train_stage, "train", starts)
+
+    def said(changed: Recipe) -> list[str]:
+        lines: list[str] = []
+        with opened(copied) as ws, pytest.raises(Started):
+            pipeline.run(ws, changed, copied, progress=False, say=lines.append)
+        return [line for line in lines if "on file" in line]
+
+    (line,) = said(recipe())
+    assert f"model boxes {done[1].trained[-1].digest[:19]}, promoted, verdict pass" in line
+    assert said(recipe(seed=4)) == []
+    write(copied / "bert.jsonl", rows("Bert", 24, start=200))
+    assert said(recipe()) == []
 
 
 def test_trace_leads_from_the_model_to_both_deliveries(done):

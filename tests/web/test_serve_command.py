@@ -39,7 +39,13 @@ def test_a_promoted_model_answers_until_it_is_recalled(tmp_path: Path):
     with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True) as server:
         try:
             assert server.stderr is not None
-            address = next(m[0] for line in server.stderr if (m := re.search(r"http://\S+/v1", line)))
+            said: list[str] = []
+            for line in server.stderr:
+                said.append(line)
+                if found := re.search(r"http://\S+/v1", line):
+                    address = found[0]
+                    break
+            assert [line.split(":")[0] for line in said] == ["serving counting", "serving goldsmith-nano", "http"]
             client = openai.OpenAI(base_url=address, api_key="unused", max_retries=0)
             listed = {m.id: m.model_dump() for m in client.models.list()}
             assert listed["goldsmith-nano"]["goldsmith"]["admission_reason"] == "a test"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from goldsmith.cli.options import json_option, open_workspace, print_json, safe, say, workspace_option
+from goldsmith.cli.options import Commands, json_option, open_workspace, print_json, safe, say, workspace_option
 
 if TYPE_CHECKING:
     from goldsmith.engines.acceptance.delivered import Delivered
@@ -108,7 +108,7 @@ def _rows(path: Path) -> Any:
     return read(path, plugins.build_all("sources")).rows  # type: ignore[arg-type]
 
 
-@click.group("contract")
+@click.group("contract", cls=Commands)
 def command() -> None:
     """Hold deliveries against a vendor's contract (YAML).
 

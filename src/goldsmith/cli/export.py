@@ -1,17 +1,22 @@
 """`goldsmith export`: data and models for other people's tools."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import click
 
-from goldsmith.cli.options import json_option, open_workspace, print_json, say, workspace_option
+from goldsmith.cli.options import (
+    Commands,
+    json_option,
+    open_workspace,
+    print_json,
+    say,
+    workspace_for,
+    workspace_option,
+)
 
-if TYPE_CHECKING:
-    from goldsmith.trust.workspace import Workspace
 
-
-@click.group("export")
+@click.group("export", cls=Commands)
 def command() -> None:
     """Write data and models in standard forms, for other people's tools."""
 
@@ -89,7 +94,7 @@ def merged(
     """
     from goldsmith.stages import export_model
 
-    folder, adapter = export_model.locate(_workspace_for(model, workspace, keys), model, base)
+    folder, adapter = export_model.locate(workspace_for(model, workspace, keys), model, base)
     done = export_model.merged(folder, adapter, out, dtype=dtype, device=device)
     if as_json:
         print_json(done.as_dict())
@@ -136,7 +141,7 @@ def gguf(
     """
     from goldsmith.stages import export_model
 
-    folder, adapter = export_model.locate(_workspace_for(model, workspace, keys), model, base)
+    folder, adapter = export_model.locate(workspace_for(model, workspace, keys), model, base)
     done = export_model.gguf(folder, adapter, out, kind=kind, name=Path(model).name, split=split)
     if as_json:
         print_json(done.as_dict())
@@ -145,10 +150,3 @@ def gguf(
     say(f"{done.tensors} tensors as {done.arch}, {done.kind}, {done.size / 1e6:.1f} MB; all read back equal")
     for note in done.notes:
         say(f"note: {note}")
-
-
-def _workspace_for(model: str, workspace: Path, keys: Path | None) -> "Workspace | None":
-    """The workspace, where the model is no folder and there is one."""
-    if Path(model).expanduser().is_dir() or not (workspace / "workspace.json").exists():
-        return None
-    return open_workspace(workspace, keys)

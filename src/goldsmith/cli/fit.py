@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from goldsmith.stages.fit import Asked, Fit
     from goldsmith.stages.fit_remedies import Remedy
 
-GIB = 2**30
+GIB, MIB = 2**30, 2**20
 
 
 @click.command("fit")
@@ -135,7 +135,7 @@ def _tell(model: str, source: str, work: "Work", fits: "list[Fit]", helps: "list
 
 
 def _size(count: int) -> str:
-    return f"{count / GIB:8.2f} GiB"
+    return f"{count / GIB:8.2f} GiB" if count >= GIB else f"{count / MIB:8.2f} MiB"
 
 
 def _span(seconds: tuple[float, float]) -> str:

@@ -1,12 +1,13 @@
 """`goldsmith import-recipe FILE`: a configuration of LLaMA-Factory or Axolotl as a recipe."""
 
+import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from goldsmith.cli.options import json_option, print_json, safe, say
+from goldsmith.cli.options import broken, json_option, print_json, safe, say
 
 if TYPE_CHECKING:
     from goldsmith.engines.migration.draft import Note
@@ -41,7 +42,8 @@ def command(file: Path, tool: str | None, out: Path | None, devices: int, strict
     """Write a recipe from FILE, a YAML configuration of LLaMA-Factory or Axolotl.
 
     Says line by line what was taken, what means something else here, and what is not supported, with the next step.
-    The recipe goes to --out, or to stdout with the account on stderr.
+    The recipe goes to --out, or to stdout with the account on stderr, whose last line names the keys that were not
+    taken.
     """
     from goldsmith.engines.migration.migrate import as_text
     from goldsmith.stages.import_recipe import import_recipe
@@ -59,6 +61,8 @@ def command(file: Path, tool: str | None, out: Path | None, devices: int, strict
         _tell(made, file)
         if text is not None:
             say(f"recipe: {out}") if out else click.echo(text, nl=False)
+        if (left := _not_taken(made)) is not None:
+            _account(left)
     raise SystemExit(_exit_code(made, strict))
 
 
@@ -93,12 +97,29 @@ def _document(made: "Migrated", text: str | None) -> dict[str, object]:
 def _tell(made: "Migrated", file: Path) -> None:
     from goldsmith.engines.migration.draft import TITLES
 
-    say(f"{safe(str(file))}: a configuration of {TITLES[made.tool]}")
+    _account(f"{safe(str(file))}: a configuration of {TITLES[made.tool]}")
     for note in made.notes:
-        say(_line(note))
-    say("; ".join(f"{made.count(outcome)} {word.lower()}" for outcome, word in WORDS.items() if made.count(outcome)))
+        _account(_line(note))
+    _account(
+        "; ".join(f"{made.count(outcome)} {word.lower()}" for outcome, word in WORDS.items() if made.count(outcome))
+    )
     if made.recipe is None:
         say("no recipe was written: this way of training does not exist here")
+
+
+def _not_taken(made: "Migrated") -> str | None:
+    """The last word: how many keys of theirs have no say in the recipe that they should have, and which."""
+    keys = list(
+        dict.fromkeys(note.key for note in made.notes if note.line and note.outcome in ("unsupported", "unknown"))
+    )
+    if not keys:
+        return None
+    return f"not taken: {len(keys)} key{'s' if len(keys) > 1 else ''}: {', '.join(safe(key) for key in keys)}"
+
+
+def _account(text: str) -> None:
+    """On stderr; on a terminal within its width."""
+    say(broken(text, lambda _: 8) if sys.stderr.isatty() else text)
 
 
 def _line(note: "Note") -> str:

@@ -5,9 +5,7 @@ import importlib
 import json
 import os
 import re
-import shutil
 import sys
-import textwrap
 import traceback
 import warnings
 from typing import NoReturn
@@ -15,6 +13,7 @@ from typing import NoReturn
 import click
 
 from goldsmith import __version__
+from goldsmith.cli.options import broken
 from goldsmith.types.errors import INTERRUPTED_EXIT_CODE, GoldsmithError, Unavailable
 
 COMMANDS = {
@@ -145,21 +144,12 @@ def _fail(message: str, code: int) -> NoReturn:
 
 def _fitted(message: str) -> str:
     """A message broken between words to the terminal's width, each part under where its fact began."""
-    width = shutil.get_terminal_size().columns
 
-    def broken(line: str) -> str:
+    def indent(line: str) -> int:
         fact = re.match(r"  (?:where|found|allowed|next|also): +", line)
-        indent = " " * (len(fact[0]) if fact else 2)
-        return textwrap.fill(
-            line,
-            width,
-            subsequent_indent=indent,
-            break_long_words=False,
-            break_on_hyphens=False,
-            replace_whitespace=False,
-        )
+        return len(fact[0]) if fact else 2
 
-    return "\n".join(broken(line) if len(line) > width else line for line in message.split("\n"))
+    return broken(message, indent)
 
 
 def _bug() -> None:

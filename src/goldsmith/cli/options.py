@@ -1,8 +1,11 @@
 """What several commands share: where the workspace is, how results are printed."""
 
+import inspect
 import json
 import os
+import shutil
 import sys
+import textwrap
 import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
@@ -18,6 +21,23 @@ if TYPE_CHECKING:
 
 F = TypeVar("F", bound=Callable[..., Any])
 DEFAULT_WORKSPACE = ".goldsmith"
+
+
+class Commands(click.Group):
+    """A group whose list of commands tells each one's help whole, over several lines where it is long; click's own cuts
+    it at the terminal's edge."""
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The list, each command with the first paragraph of its help."""
+        found = [(name, self.get_command(ctx, name)) for name in self.list_commands(ctx)]
+        rows = [(name, _first_paragraph(one)) for name, one in found if one is not None and not one.hidden]
+        if rows:
+            with formatter.section("Commands"):
+                formatter.write_dl(rows)
+
+
+def _first_paragraph(command: click.Command) -> str:
+    return " ".join(inspect.cleandoc(command.help or command.short_help or "").split("\n\n")[0].split())
 
 
 def workspace_option(function: F) -> F:
@@ -76,6 +96,13 @@ def open_or_create(path: Path, keys: Path | None) -> "Workspace":
     return _closed_at_the_end(Workspace.create(path, keys=ring))
 
 
+def workspace_for(model: str, workspace: Path, keys: Path | None) -> "Workspace | None":
+    """The workspace, where the model is no folder and there is one."""
+    if Path(model).expanduser().is_dir() or not (workspace / "workspace.json").exists():
+        return None
+    return open_workspace(workspace, keys)
+
+
 def _closed_at_the_end(ws: "Workspace") -> "Workspace":
     """However the command ends, what it stored and did not come to state is put aside: `verify` holds right after."""
 
@@ -90,6 +117,24 @@ def _closed_at_the_end(ws: "Workspace") -> "Workspace":
 def say(message: str) -> None:
     """Progress and remarks, on stderr."""
     print(message, file=sys.stderr, flush=True)
+
+
+def broken(text: str, indent: Callable[[str], int]) -> str:
+    """Text whose lines are broken between words to the terminal's width; what goes on is indented by what `indent` says
+    of the line."""
+    width = shutil.get_terminal_size().columns
+
+    def fill(line: str) -> str:
+        return textwrap.fill(
+            line,
+            width,
+            subsequent_indent=" " * indent(line),
+            break_long_words=False,
+            break_on_hyphens=False,
+            replace_whitespace=False,
+        )
+
+    return "\n".join(fill(line) if len(line) > width else line for line in text.split("\n"))
 
 
 def print_json(value: Any) -> None:

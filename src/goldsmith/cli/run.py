@@ -20,7 +20,11 @@ EXIT_CODES = {"pass": 0, "fail": 1, "inconclusive": 3}
     default=None,
     help="Also write the HTML report.",
 )
-@click.option("--dry-run", is_flag=True, help="Read the recipe, build everything it names, and stop.")
+@click.option(
+    "--dry-run",
+    is_flag=True,
+    help="Read the recipe, build everything it names, look for what it tunes in a base that is here, and stop.",
+)
 @click.option(
     "--processes",
     type=click.IntRange(min=1),
@@ -60,6 +64,7 @@ def command(
     read, _ = pipeline.read_recipe(recipe)
     pipeline.dry_run(read)
     if dry_run:
+        pipeline.require_base(read, here=True)
         print_json(read.model_dump(mode="json")) if as_json else say(f"{recipe}: every key and setting is known")
         return
     given = {"processes": processes, "shard": shard, "engine": engine}

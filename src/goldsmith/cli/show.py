@@ -7,12 +7,12 @@ from pathlib import Path
 
 import click
 
-from goldsmith.cli.options import json_option, open_workspace, print_json, safe, workspace_option
+from goldsmith.cli.options import Commands, json_option, open_workspace, print_json, safe, workspace_option
 
 KINDS = ("sources", "checks", "methods", "rewards", "evals", "judges", "defences", "attacks")
 
 
-@click.group("show")
+@click.group("show", cls=Commands)
 def command() -> None:
     """Show records, findings, what was left out, or the capabilities there are."""
 

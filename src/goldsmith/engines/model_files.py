@@ -35,6 +35,11 @@ def locate_base(base: str) -> Path:
     return folder
 
 
+def is_here(base: str) -> bool:
+    """Whether a base is the built-in one or a folder of this machine."""
+    return base == BUILT_IN or Path(base).expanduser().is_dir()
+
+
 def _from_hub(base: str) -> Path:
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     from huggingface_hub import snapshot_download

@@ -81,6 +81,21 @@ def build_methods(steps: Sequence[TrainStep]) -> list[Spec]:
     return built
 
 
+def require_parts(steps: Sequence[TrainStep], base: Path) -> None:
+    """What each step tunes by name is in the base, as far as its config tells. Errors: BadInput naming the step."""
+    for number, (step, method) in enumerate(zip(steps, build_methods(steps), strict=True), start=1):
+        adapter = getattr(method, "adapter", None)
+        if adapter is None or not adapter.names_parts:
+            continue  # nothing to load torch for
+        from goldsmith.engines.training.model.meta import require_parts as in_base
+
+        try:
+            in_base(base, method)  # type: ignore[arg-type]
+        except BadInput as error:
+            error.where = f"train, step {number}: {step.method}" + (f".{error.where}" if error.where else "")
+            raise
+
+
 def require_sources(methods: Sequence[Spec], names: Sequence[str]) -> None:
     """Every source that a step mixes in is a source of the recipe, so that what was trained on is in its release."""
     for method in methods:

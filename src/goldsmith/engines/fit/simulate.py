@@ -4,13 +4,11 @@ The model is built from its config on the meta device, adapters and all; `follow
 passes and counts. Of layers that are alike (`layers`) not all are followed.
 """
 
-import copy
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
-import torch
 
 from goldsmith.engines.fit import four_bits
 from goldsmith.engines.fit.following import EDGES, Followed, Reads, follow
@@ -18,8 +16,8 @@ from goldsmith.engines.fit.layers import continued, may_be_shortened, shortened
 from goldsmith.engines.training.data.batches import Batch, flat_batch
 from goldsmith.engines.training.data.rows import Node, Row
 from goldsmith.engines.training.model.adapters import choose_weights, put_adapter
+from goldsmith.engines.training.model.meta import meta_plain
 from goldsmith.engines.training.settings import TrainingSettings
-from goldsmith.types.errors import BadInput
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,24 +54,6 @@ class Simulated:
     rest: int = 0
     layer_gradients: int = 0
     rest_gradients: int = 0
-
-
-def meta_plain(config: Any, settings: TrainingSettings) -> Any:
-    """The model as it is read, on the meta device. Errors: BadInput for an unknown kind."""
-    from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification
-
-    dtype = torch.bfloat16 if settings.precision == "bfloat16" else torch.float32
-    kind: Any = AutoModelForCausalLM
-    config = copy.deepcopy(config)  # attention is chosen on the model's own
-    if settings.ends_in == "number":
-        config.num_labels, kind = 1, AutoModelForSequenceClassification
-    try:
-        with torch.device("meta"):
-            return kind.from_config(config, dtype=dtype)
-    except (ValueError, KeyError, ImportError, AttributeError) as error:
-        named = getattr(config, "model_type", "?")
-        what = "causal language" if settings.ends_in == "words" else "reward"
-        raise BadInput(f"no {what} model can be built from this config", found=f"{named}: {error}") from error
 
 
 def meta_model(config: Any, settings: TrainingSettings) -> Any:

@@ -41,6 +41,12 @@ class AdapterSettings(Frozen):
     last_layers: Count | None = None
     only: tuple[str, ...] = ()
 
+    @property
+    def names_parts(self) -> bool:
+        """Whether these settings name, or count, parts of a model, which it may not have."""
+        named = self.targets != ("all-linear",) or self.exclude or self.parameters or self.only
+        return bool(named) or self.last_layers is not None
+
     @model_validator(mode="after")
     def _means_something(self) -> "AdapterSettings":
         fields = type(self).model_fields.items()
