@@ -80,7 +80,7 @@ class EvenHanded(Spec):
     """
 
     id: ClassVar[str] = "even_handed"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
 
     builtin: bool = True
     """Ask the project's own questions."""
