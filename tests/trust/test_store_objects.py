@@ -61,6 +61,14 @@ def test_artifacts(store: Store) -> None:
         store.get_artifact(store.put_bytes(b"not json"), WeightFile)
 
 
+@pytest.mark.parametrize("path", ["../model.safetensors", "/etc/passwd", "a\\b", "..", "", "a/b.safetensors"])
+def test_a_model_whose_file_leads_out_of_its_folder_is_not_read(store: Store, path: str) -> None:
+    """As another's workspace may hold it: written by hand, whole, under its digest."""
+    forged = WeightFile.model_construct(path=path, digest=canonical.digest(b""), size=0)
+    with pytest.raises(BadInput, match="by its name alone"):
+        store.get_artifact(store.put_bytes(canonical.artifact_bytes(forged)), WeightFile)
+
+
 def readers(store: Store, digest: str) -> list[Callable[[], Any]]:
     return [
         lambda: store.get_bytes(digest),

@@ -2,6 +2,8 @@
 
 from typing import Literal
 
+from pydantic import field_validator
+
 from goldsmith.types.artifact import Digest, Frozen, Real, SafeInt
 from goldsmith.types.finding import SourceVerdict
 from goldsmith.types.score import MetricResult
@@ -74,9 +76,18 @@ class Release(Frozen):
 
 
 class WeightFile(Frozen):
+    """A file of a model. `path`: its name in the model's folder, never a way out of it."""
+
     path: str
     digest: Digest
     size: SafeInt
+
+    @field_validator("path")
+    @classmethod
+    def _is_a_name(cls, path: str) -> str:
+        if path in ("", ".", "..") or any(mark in path for mark in "/\\:\0"):
+            raise ValueError("a model's file is named by its name alone, without folders")
+        return path
 
 
 class Model(Frozen):
