@@ -76,7 +76,7 @@ def _placed(error: BadInput) -> BadInput:
 
 def dry_run(recipe: Recipe) -> None:
     """Build every capability the recipe names, so that a misspelt setting fails before any work is done."""
-    check.checks_of(recipe.checks)
+    check.checks_of(train.checks_for(recipe))
     examine.build_evals(recipe.examine)
     methods = train.build_methods(recipe.train)
     train.require_sources(methods, [one.name for one in recipe.sources])
@@ -161,7 +161,8 @@ def prepare(ws: Workspace, circle: Circle, folder: Path, *, say: Say = lambda _:
         say(f"collect: {entry.name} / {entry.batch}")
         circle.collections.append(take_in(ws, entry, folder))
     say("check: every row of every delivery")
-    circle.checked = check.check_collections(ws, circle.collections, recipe.checks, examine.eval_texts(recipe.examine))
+    checks, texts = train.checks_for(recipe), examine.eval_texts(recipe.examine)
+    circle.checked = check.check_collections(ws, circle.collections, checks, texts)
     for one in circle.checked.sources:
         reasons = f" ({'; '.join(one.reasons)})" if one.reasons else ""
         say(f"  {one.source} / {one.batch}: {one.verdict.value}, {one.records} records{reasons}")

@@ -41,12 +41,15 @@ class WellFormed(Spec):
     """Structural defects of conversations, comparisons and ratings; the three that leave nothing to learn exclude
     their rows.
 
-    `truncated_from`: answers from this many characters on are looked at for a cut-off end.
+    `truncated_from`: answers from this many characters on are looked at for a cut-off end. `prompts_alone`: rows that
+    ask and hold no answer are as they should be, since the model writes its own; a run whose every step learns from
+    rewards sets it by itself.
     """
 
     id: ClassVar[str] = "well_formed"
     version: ClassVar[int] = 1
     truncated_from: int = 200
+    prompts_alone: bool = False
 
     def __call__(self, rows: Sequence[Row], context: CheckContext) -> CheckReport:
         """Findings per defect and source x batch; score 1 for rows that cannot be used."""
@@ -76,10 +79,11 @@ class WellFormed(Spec):
     ) -> Iterator[str]:
         content = record.content
         if isinstance(content, Conversation):
-            yield from _turns(content.messages)
+            yield from _turns(content.messages, open_end=self.prompts_alone)
             learnt = [m for m in content.messages if m.role is Role.ASSISTANT]
             if not learnt:
-                yield "no_answer"
+                if not self.prompts_alone or not _asks(content.messages):
+                    yield "no_answer"
             elif all(not m.calls and not m.text.strip() for m in learnt) or _is_empty(learnt[-1]):
                 yield "empty_answer"
             yield from _calls(content.messages, content.tools, schemas)
@@ -112,6 +116,10 @@ class WellFormed(Spec):
         return bool(_LAST_LINE_IS_PROSE.match(tail.rsplit("\n", 1)[-1].strip()))
 
 
+def _asks(messages: Sequence[Message]) -> bool:
+    return any(m.role is Role.USER and m.text.strip() for m in messages)
+
+
 def _is_empty(message: Message) -> bool:
     return not message.calls and not message.text.strip()
 
@@ -122,7 +130,7 @@ def _same(chosen: Sequence[Message], rejected: Sequence[Message]) -> bool:
     ]
 
 
-def _turns(messages: Sequence[Message], *, ends_open: bool = False) -> Iterator[str]:
+def _turns(messages: Sequence[Message], *, ends_open: bool = False, open_end: bool = False) -> Iterator[str]:
     previous: Role | None = None
     calls_open = False
     for position, message in enumerate(messages):
@@ -141,7 +149,7 @@ def _turns(messages: Sequence[Message], *, ends_open: bool = False) -> Iterator[
         elif role is Role.USER:
             calls_open = False
         previous = role
-    if not ends_open and previous is Role.USER:
+    if not (ends_open or open_end) and previous is Role.USER:
         yield "ends_on_user"
 
 

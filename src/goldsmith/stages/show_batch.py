@@ -14,12 +14,10 @@ from goldsmith.engines.training.model.loading import context_of
 from goldsmith.engines.training.settings import TrainingSettings
 from goldsmith.stages.check import checks_of
 from goldsmith.stages.collect import read_source
-from goldsmith.stages.train import records_for
+from goldsmith.stages.train import WELL_FORMED, checks_for, records_for
 from goldsmith.types.check import CheckContext, Row
 from goldsmith.types.errors import BadInput
 from goldsmith.types.recipe import Recipe
-
-WELL_FORMED = "well_formed"
 
 
 def show_batch(recipe: Recipe, folder: Path, *, step: int = 1, update: int = 1, forward: int = 1) -> Preview:
@@ -75,7 +73,7 @@ def _unusable(recipe: Recipe, rows: Sequence[Row]) -> set[int]:
     """The ids of records that the recipe's own `well_formed` keeps out of its release."""
     if recipe.release.excluded != "leave_out":
         return set()
-    reports = [one(rows, CheckContext()) for one in checks_of(recipe.checks) if one.id == WELL_FORMED]
+    reports = [one(rows, CheckContext()) for one in checks_of(checks_for(recipe)) if one.id == WELL_FORMED]
     out = excluded([finding for report in reports for finding in report.findings])
     return {id(row.record) for row in rows if (row.record.origin.source, row.record.origin.batch, row.line) in out}
 

@@ -21,7 +21,7 @@ from goldsmith.types.artifact import Digest, Spec
 from goldsmith.types.asking import Asked
 from goldsmith.types.errors import BadInput
 from goldsmith.types.lineage import Model, Release, Run
-from goldsmith.types.recipe import Parallel, TrainStep
+from goldsmith.types.recipe import CheckEntry, Parallel, Recipe, TrainStep
 from goldsmith.types.record import Record
 
 if TYPE_CHECKING:
@@ -34,6 +34,7 @@ KINDS: dict[str, tuple[str, ...]] = {
     "process_reward": ("conversation",),
 }
 """Which records a built-in method learns from; others are for other steps of the recipe."""
+WELL_FORMED = "well_formed"
 LOCK = ("torch", "transformers", "peft", "accelerate", "tokenizers", "safetensors", "numpy")
 
 
@@ -79,6 +80,17 @@ def build_methods(steps: Sequence[TrainStep]) -> list[Spec]:
             error.where = f"train, step {number}" + (f": {error.where}" if error.where else "")
             raise
     return built
+
+
+def checks_for(recipe: Recipe) -> CheckEntry:
+    """The recipe's checks as its steps need them: where each step writes its own answers, prompts alone are no defect.
+    What the recipe says of it itself stands. Errors: as `build_methods`."""
+    entry, methods = recipe.checks, build_methods(recipe.train)
+    writes = bool(methods) and all(getattr(method, "group_size", 0) for method in methods)
+    if not writes or WELL_FORMED in entry.off:
+        return entry
+    own = {"prompts_alone": True, **entry.settings.get(WELL_FORMED, {})}
+    return entry.model_copy(update={"settings": {**entry.settings, WELL_FORMED: own}})
 
 
 def require_parts(steps: Sequence[TrainStep], base: Path) -> None:
