@@ -60,12 +60,21 @@ def opened(base: Path, method: Any, records: Sequence[Record]) -> tuple[Policy, 
     return open_policy(str(base), chat, method, seed=1), rows
 
 
+def fork() -> int:
+    """`os.fork`; in the child torch's pool of threads is made anew before anybody asks for it, since two threads that
+    ask for it at once right after a fork are told "Invalid thread pool"."""
+    pid = os.fork()
+    if pid == 0:  # pragma: no cover - another process
+        torch.set_num_threads(1)
+    return pid
+
+
 def together(size: int, folder: Path, work: Callable[[], Any]) -> list[Any]:
     """What `work` gives, or the error it ends in, in each of `size` forked processes that have met over gloo."""
     folder.mkdir(parents=True, exist_ok=True)
     children = []
     for rank in range(size):
-        pid = os.fork()
+        pid = fork()
         if pid == 0:  # pragma: no cover - another process
             try:
                 dist.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=size)

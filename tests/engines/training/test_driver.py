@@ -84,7 +84,7 @@ def test_validation_rows_that_are_all_too_long_are_left_out_and_counted(tiny_bas
 
 def run_and_die_at(step: int, training: TrainingJob, monkeypatch: pytest.MonkeyPatch) -> None:
     """Run in a forked child that kills itself with SIGKILL inside `step`."""
-    pid = os.fork()
+    pid = processes.fork()
     if pid == 0:  # pragma: no cover - another process
         original = Sft.steps
 

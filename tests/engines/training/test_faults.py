@@ -21,6 +21,7 @@ from typing import Any
 import pytest
 import torch
 import torch.distributed as dist
+from goldsmith_test_processes import fork
 from goldsmith_test_records import answered, compared, said
 from goldsmith_test_rewards import Judge
 from safetensors.torch import load_file, save_file
@@ -117,7 +118,7 @@ class Scene:
         """Run the job in a child that kills itself, as kill -9 does, in the `at`th call of a function: before its work,
         or `after` it."""
         job = self.job(name, **changes)
-        pid = os.fork()
+        pid = fork()
         if pid == 0:  # pragma: no cover - another process
             try:
                 original, calls = getattr(owner, function), [0]
@@ -441,7 +442,7 @@ def _full(scene: Scene, wanted: str, kept: list[int], at: int) -> None:
     """The kernel refuses what is written beyond the first bytes of a file, from one place on."""
     job = scene.job("sft")
     told_to = scene.folder / "told"
-    pid = os.fork()
+    pid = fork()
     if pid == 0:  # pragma: no cover - another process
         try:
             original = Path.mkdir
@@ -700,7 +701,7 @@ def _(scene: Scene) -> None:
     told_to = scene.folder / "told"
     children = []
     for rank in range(2):
-        pid = os.fork()
+        pid = fork()
         if pid == 0:  # pragma: no cover - another process
             try:
                 dist.init_process_group("gloo", init_method=f"file://{scene.folder}/meet", rank=rank, world_size=2)
