@@ -6,10 +6,11 @@ bytes behind one are what is digested.
 """
 
 import json
-from pathlib import Path, PurePosixPath, PureWindowsPath
+from pathlib import Path
 from typing import Any
 
 from goldsmith.types.errors import BadInput
+from goldsmith.types.lineage import is_plain_name
 
 ONE_FILE, INDEX = "model.safetensors", "model.safetensors.index.json"
 _OWN = "names of *.safetensors files that lie beside the index"
@@ -72,7 +73,7 @@ def _entries(index: Path, *, strict: bool) -> list[object]:
 
 
 def _require_own(name: object, index: Path) -> None:
-    if is_plain(name) and str(name).endswith(".safetensors"):
+    if is_plain_name(name) and str(name).endswith(".safetensors"):
         return
     raise BadInput(
         "a shard index names a file that is not one of the model's own weight files",
@@ -82,13 +83,6 @@ def _require_own(name: object, index: Path) -> None:
         next_step="do not use this model as it is: download it again from its author, or put that file into the folder "
         "and its bare name into the index if the index is yours",
     )
-
-
-def is_plain(name: object) -> bool:
-    """Whether this is a file's name and no path, on any system."""
-    if not isinstance(name, str) or name in ("", ".", "..") or "\0" in name:
-        return False
-    return PurePosixPath(name).name == name and PureWindowsPath(name).name == name
 
 
 def _shown(name: object) -> str:
@@ -106,7 +100,7 @@ def _named_in_config(folder: Path) -> str | None:
     named = config.get("transformers_weights") if isinstance(config, dict) else None
     if named is None:
         return None
-    if is_plain(named) and str(named).endswith((".safetensors", ".safetensors.index.json")):
+    if is_plain_name(named) and str(named).endswith((".safetensors", ".safetensors.index.json")):
         return str(named)
     raise BadInput(
         "config.json asks for weights that are not one of the model's own files",

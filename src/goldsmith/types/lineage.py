@@ -1,5 +1,6 @@
 """What each stage leaves behind. Only its stage makes it; everything may read it. All are stored by digest."""
 
+from pathlib import PurePosixPath, PureWindowsPath
 from typing import Literal
 
 from pydantic import field_validator
@@ -7,6 +8,13 @@ from pydantic import field_validator
 from goldsmith.types.artifact import Digest, Frozen, Real, SafeInt
 from goldsmith.types.finding import SourceVerdict
 from goldsmith.types.score import MetricResult
+
+
+def is_plain_name(name: object) -> bool:
+    """Whether this is a file's name and no path, on any system."""
+    if not isinstance(name, str) or name in ("", ".", "..") or "\0" in name:
+        return False
+    return PurePosixPath(name).name == name and PureWindowsPath(name).name == name
 
 
 class Delivery(Frozen):
@@ -85,7 +93,7 @@ class WeightFile(Frozen):
     @field_validator("path")
     @classmethod
     def _is_a_name(cls, path: str) -> str:
-        if path in ("", ".", "..") or any(mark in path for mark in "/\\:\0"):
+        if not is_plain_name(path):
             raise ValueError("a model's file is named by its name alone, without folders")
         return path
 

@@ -84,8 +84,8 @@ class Opened:
         self.accelerator = _accelerator(job)
         if self.accelerator.device.type == "cpu":
             keep_pages(short=self.sharded)
-        elif not (isinstance(job.method, OnlineMethod) and job.method.generate.engine != "builtin"):
-            grow_segments()  # vLLM's pools of memory do not go with it
+        else:
+            grow_segments(grow=not self._asks_vllm())  # vLLM's pools of memory do not go with it
         self.chat = open_chat(job.base, self.settings.new_tokens)
         self.data = self.ranks.first_before_others(self._data)
         self._require_mixable()
@@ -123,7 +123,7 @@ class Opened:
         method = self.job.method
         if not isinstance(method, OnlineMethod):
             return
-        vllm = method.generate.engine != "builtin"
+        vllm = self._asks_vllm()
         if vllm or self.settings.has_value_head:
             raise BadInput(
                 "vLLM takes whole weights" if vllm else f"{self.method.id} learns a value head, which is not cut",
@@ -132,6 +132,10 @@ class Opened:
                 allowed="builtin" if vllm else "none",
                 next_step="let every process hold the model (shard: none)",
             )
+
+    def _asks_vllm(self) -> bool:
+        method = self.job.method
+        return isinstance(method, OnlineMethod) and method.generate.engine != "builtin"
 
     def _require_mixable(self) -> None:
         """The method can mix, and what is bounded can be watched. Errors: BadInput."""

@@ -50,15 +50,15 @@ def keep_pages(*, short: bool = False) -> bool:
     return done
 
 
-def grow_segments() -> bool:
-    """Have torch's allocator of CUDA memory grow its segments from now on, unless the environment says how it is to
-    allocate; whether it was told (Linux alone)."""
+def grow_segments(*, grow: bool = True) -> bool:
+    """Have torch's allocator of CUDA memory grow its segments from now on, or not, unless the environment says how it
+    is to allocate; whether it was told (Linux alone). It holds for the process: whoever comes next says it anew."""
     if not sys.platform.startswith("linux") or any(os.environ.get(name) for name in CUDA_ENVIRONMENT):
         return False
     tell = getattr(torch._C, "_accelerator_setAllocatorSettings", None)
     if tell is None:
         return False
-    tell("expandable_segments:True")
+    tell(f"expandable_segments:{grow}")
     return True
 
 
